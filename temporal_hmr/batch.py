@@ -1,0 +1,57 @@
+"""The contract of data, model and losses: a window of crops, a prediction, the truth."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from temporal_hmr.body.params import SmplParams
+
+
+@dataclass(frozen=True, eq=False)
+class CropWindow:
+    """A clip of one person, seen through a square box that follows them; a batch of such clips."""
+
+    keypoints: Float[Tensor, "B T J 2"]
+    """x, y in the box: -1 and 1 are its edges, x right, y down."""
+    scores: Float[Tensor, "B T J"]
+    """Detector confidence 0..1; 0 means the joint is unknown and its x, y mean nothing."""
+    box_center: Float[Tensor, "B T 2"]
+    """Pixels of the full image."""
+    box_size: Float[Tensor, "B T"]
+    """Side in pixels of the full image."""
+    focal: Float[Tensor, "B 2"]
+    """Pixels of the full image."""
+    center: Float[Tensor, "B 2"]
+    """Principal point in pixels of the full image."""
+    times: Float[Tensor, "B T"]
+    """Seconds; only differences matter."""
+    valid: Bool[Tensor, "B T"]
+    """False for padding, which no valid frame may be influenced by."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyPrediction:
+    """What the model says of every frame, in the camera frame of the full image."""
+
+    smpl: SmplParams
+    """Batch axes B, T."""
+    joints: Float[Tensor, "B T 24 3"]
+    """Kinematic joints in metres."""
+    keypoints: Float[Tensor, "B T J 2"]
+    """The body's own detector keypoints projected into the box (-1..1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyTarget:
+    """The truth for a `CropWindow`, with masks for what a dataset does not know."""
+
+    smpl: SmplParams
+    """Batch axes B, T; camera frame."""
+    joints: Float[Tensor, "B T 24 3"]
+    keypoints: Float[Tensor, "B T J 2"]
+    """Noise-free keypoints in the box, also those that the detector missed."""
+    has_smpl: Bool[Tensor, "B"]
+    """Whether rotations, shape and translation are known."""
+    has_joints: Bool[Tensor, "B"]
+    """Whether 3D joints are known."""
