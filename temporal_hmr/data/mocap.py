@@ -1,0 +1,188 @@
+"""Motion capture archives: AMASS-style npz files, and folders of them and of BVH files.
+
+AMASS (Mahmood et al., ICCV 2019) stores `poses` as axis-angle, `trans`, `betas`, `gender` and a
+frame rate. The body may be SMPL (24 joints), SMPL-H (52) or SMPL-X (55): their first 22 joints are
+the same; we leave the hands at rest.
+"""
+
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from temporal_hmr.data.bvh import read_bvh
+from temporal_hmr.data.take import MocapTake, looked_up_axis, resample, turned_y_up
+from temporal_hmr.errors import InputError
+from temporal_hmr.rotation import axis_angle_to_matrix
+from temporal_hmr.skeleton import SMPL24
+
+__all__ = [
+    "MocapTake",
+    "looked_up_axis",
+    "read_take",
+    "read_takes",
+    "resample",
+    "share_shoulder_elevation",
+]
+
+_BODY_JOINTS = 22
+_POSE_WIDTHS = {72: "SMPL", 156: "SMPL-H", 165: "SMPL-X"}
+_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")
+_STILL_COLLAR = math.radians(1)
+_COLLARS = (("left_collar", "left_shoulder", 1.0), ("right_collar", "right_shoulder", -1.0))
+
+
+def read_take(
+    path: str | Path,
+    up_axis: Literal["auto", "y", "z"] = "auto",
+    rest_pelvis: Float[Tensor, "3"] | None = None,
+) -> MocapTake:
+    """Read one AMASS-style npz file; nothing in it is executed (no pickle).
+
+    `up_axis` is the axis of the file's world that points up: AMASS has z, converted collections
+    often y; "auto" looks at the motion (`looked_up_axis`). A z-up motion is turned by -90 degrees
+    about x, (x, y, z) -> (x, z, -y). SMPL turns about its rest pelvis J0, so that the translation
+    becomes R (J0 + transl) - J0; give `rest_pelvis` (J0 in metres, of the body the file was made
+    with) to have it exactly. Without it J0 is taken as zero, and the result is displaced by the
+    constant R J0 - J0 (about 0.3 m for an adult): orientation and velocities are exact either way.
+
+    Raises `InputError` naming file and key where something is missing, of the wrong shape, not
+    finite or not plain numbers, and where "auto" cannot tell.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in _wanted(path, archive.files)}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as a plain npz file of arrays: {error}") from error
+    take = _take_from(path, arrays)
+    if up_axis not in ("auto", "y", "z"):
+        raise InputError(f"up axis {up_axis!r} is unknown: give 'auto', 'y' or 'z'.")
+    if up_axis == "auto":
+        up_axis = looked_up_axis(take)
+    return take if up_axis == "y" else turned_y_up(take, rest_pelvis)
+
+
+def read_takes(root: str | Path) -> list[MocapTake]:
+    """Every take below a folder, sorted by path: `*.npz` and `*.bvh`; subject = parent folder.
+
+    AMASS's companion files of body shape (`shape.npz`, `*_stagei.npz`) hold no motion and are
+    passed over. Raises `InputError` where there is no take, or one cannot be read.
+    """
+    root = Path(root)
+    paths = [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.suffix.lower() in (".npz", ".bvh")
+        and path.name != "shape.npz"
+        and not path.stem.endswith("_stagei")
+    ]
+    if not paths:
+        raise InputError(f"{root} holds no motion capture: expected .npz or .bvh files below it.")
+    return [read_bvh(path) if path.suffix.lower() == ".bvh" else read_take(path) for path in paths]
+
+
+def share_shoulder_elevation(
+    rotations: Float[Tensor, "*b 24 3 3"],
+) -> Float[Tensor, "*b 24 3 3"]:
+    """Give collars that were not captured their share of the arm's motion.
+
+    Scapulohumeral rhythm (Inman, Saunders and Abbott 1944): after a setting phase of about 30
+    degrees of abduction the shoulder girdle turns one degree for every two of the arm in the
+    shoulder joint, a third of the whole. SMPL's rest is 90 degrees of abduction, so the collar goes
+    from -20 degrees (arm hanging) through 0 (T-pose) to +30 (overhead). It also swings forward with
+    the reaching arm, by 15 degrees when the arm points straight ahead (our choice, about half of
+    what people can).
+
+    The shoulder is turned back by the same rotation: global rotations from the upper arm outwards
+    do not change. Smooth in the pose but for the arm straight overhead, where it is continuous;
+    commutes with `flip_rotations`. A collar is left alone unless it stays within a degree of the
+    identity in everything given, so that a measured one passing through zero is not touched: call
+    it per take.
+    """
+    shared = rotations.clone()
+    identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+    for collar_name, shoulder_name, side in _COLLARS:
+        collar, shoulder = SMPL24.indices(collar_name, shoulder_name)
+        if (rotations[..., collar, :, :] - identity).abs().max() > math.sin(_STILL_COLLAR):
+            continue
+        upper_arm = rotations[..., collar, :, :] @ rotations[..., shoulder, :, :]
+        arm = side * upper_arm[..., :, 0]
+        raising = _girdle_raising(torch.atan2(arm[..., 1], arm[..., [0, 2]].norm(dim=-1)))
+        forward = math.radians(15) * arm[..., 2]
+        vector = side * torch.stack([torch.zeros_like(raising), -forward, raising], -1)
+        turn = axis_angle_to_matrix(vector)
+        shared[..., collar, :, :] = turn
+        shared[..., shoulder, :, :] = turn.mT @ upper_arm
+    return shared
+
+
+def _girdle_raising(elevation: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """The collar's raising for the arm's elevation above the horizontal, both in radians."""
+    setting, rounding = math.radians(30), math.radians(10)
+
+    def beyond_setting(abduction: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        past = abduction - setting
+        return 0.5 * (past + (past * past + rounding * rounding).sqrt())
+
+    rest = torch.full_like(elevation, math.pi / 2)
+    return (beyond_setting(elevation + math.pi / 2) - beyond_setting(rest)) / 3
+
+
+def _wanted(path: Path, keys: list[str]) -> list[str]:
+    """The keys we read, among those the file has."""
+    rate = next((key for key in _RATE_KEYS if key in keys), _RATE_KEYS[0])
+    wanted = ["poses", "trans", "betas", rate]
+    missing = [key for key in wanted if key not in keys]
+    if missing:
+        raise InputError(
+            f"{path} has no {', '.join(repr(key) for key in missing)} (it has {', '.join(keys)}): "
+            "expected a motion file in the layout of AMASS."
+        )
+    return wanted
+
+
+def _take_from(path: Path, arrays: Mapping[str, ndarray]) -> MocapTake:
+    poses, trans, betas, rate = (
+        _numbers(path, key, array).astype(np.float32) for key, array in arrays.items()
+    )
+    if poses.ndim != 2 or poses.shape[1] not in _POSE_WIDTHS or len(poses) == 0:
+        widths = ", ".join(f"{width} ({body})" for width, body in _POSE_WIDTHS.items())
+        raise InputError(
+            f"{path}: 'poses' has shape {poses.shape}: expected (T, width), T >= 1 and width one "
+            f"of {widths}."
+        )
+    if trans.shape != (len(poses), 3):
+        raise InputError(f"{path}: 'trans' has shape {trans.shape}: expected ({len(poses)}, 3).")
+    if betas.ndim != 1 or len(betas) < 10:
+        raise InputError(f"{path}: 'betas' has shape {betas.shape}: expected at least 10 in a row.")
+    if rate.size != 1 or rate.item() <= 0:
+        raise InputError(f"{path}: the frame rate {rate} is not one positive number.")
+    kept = 24 if poses.shape[1] == 72 else _BODY_JOINTS
+    vectors = torch.zeros(len(poses), 24, 3)
+    vectors[:, :kept] = torch.from_numpy(poses[:, : 3 * kept]).unflatten(1, (kept, 3))
+    return MocapTake(
+        name=path.stem.removesuffix("_poses"),
+        subject=path.parent.name,
+        rotations=axis_angle_to_matrix(vectors),
+        translation=torch.from_numpy(trans),
+        fps=float(rate.item()),
+        betas=torch.from_numpy(betas[:10]),
+    )
+
+
+def _numbers(path: Path, key: str, array: ndarray) -> ndarray:
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: '{key}' holds {array.dtype}: expected numbers.")
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: '{key}' holds NaN or infinite values: remove those frames.")
+    return array
