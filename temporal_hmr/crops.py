@@ -1,0 +1,69 @@
+"""The box that follows a person, and the window of crop coordinates inside it.
+
+Training and tracking cut their windows with this same code, window by window, so the model meets in
+use what it met in training.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from temporal_hmr.batch import CropWindow
+
+BOX_MARGIN = 1.2
+"""Side of the box over the larger extent of the confident keypoints."""
+SMOOTHING_SECONDS = 0.15
+"""Standard deviation of the Gaussian that smooths the box over time, as a steady hand would."""
+CONFIDENT = 0.3
+"""Keypoints of at least this confidence shape the box."""
+
+
+def cut_window(
+    pixels: Float[Tensor, "B T J 2"],
+    scores: Float[Tensor, "B T J"],
+    times: Float[Tensor, "B T"],
+    valid: Bool[Tensor, "B T"],
+    focal: Float[Tensor, "B 2"],
+    center: Float[Tensor, "B 2"],
+) -> CropWindow:
+    """Detected keypoints (full-image pixels) to a window; score 0 marks an unknown keypoint."""
+    box_center, box_size = follow(pixels, scores * valid[..., None], times)
+    keypoints = to_box(pixels, box_center, box_size)
+    keypoints = torch.where(scores[..., None] > 0, keypoints, 0.0)
+    return CropWindow(keypoints, scores, box_center, box_size, focal, center, times, valid)
+
+
+def to_box(
+    pixels: Float[Tensor, "B T J 2"],
+    box_center: Float[Tensor, "B T 2"],
+    box_size: Float[Tensor, "B T"],
+) -> Float[Tensor, "B T J 2"]:
+    """Full-image pixels to crop coordinates, -1..1 across the box."""
+    return (pixels - box_center[:, :, None]) / (0.5 * box_size[..., None, None])
+
+
+def follow(
+    pixels: Float[Tensor, "B T J 2"], scores: Float[Tensor, "B T J"], times: Float[Tensor, "B T"]
+) -> tuple[Float[Tensor, "B T 2"], Float[Tensor, "B T"]]:
+    """Centre and side (pixels) of a square box around the person, smooth in time.
+
+    Each frame's box spans its confident keypoints (any known ones where fewer than four are
+    confident); frames without any lean on their neighbours in time, however far.
+    """
+    known = scores > 0
+    confident = scores >= CONFIDENT
+    enough = confident.sum(-1, keepdim=True) >= 4
+    used = torch.where(enough, confident, known)[..., None]
+    low = torch.where(used, pixels, torch.inf).amin(-2)
+    high = torch.where(used, pixels, -torch.inf).amax(-2)
+    # The more joints a frame's box rests on, the more it counts; none at all counts nothing.
+    weight = used.squeeze(-1).sum(-1).to(pixels.dtype)
+    seen = weight > 0
+    # A clip in which nothing at all was seen gets a unit box at the origin instead of NaN.
+    low = torch.where(seen[..., None], low, 0.0)
+    high = torch.where(seen[..., None], high, 1.0)
+    extent = torch.cat([(low + high) / 2, (high - low).amax(-1, keepdim=True)], -1)
+    gaps = times[:, :, None] - times[:, None, :]
+    closeness = -0.5 * (gaps / SMOOTHING_SECONDS) ** 2 + weight.clamp(min=1e-30).log()[:, None, :]
+    smooth = closeness.softmax(-1) @ extent
+    return smooth[..., :2], BOX_MARGIN * smooth[..., 2].clamp(min=1.0)

@@ -1,0 +1,190 @@
+"""What a 2D detector does to true keypoints: noise that lingers, confidences that know, gaps.
+
+White noise teaches a network that averaging two frames is enough. Real detectors err slowly (a
+wrong guess lasts), know roughly when they err (confidence), put joints a little elsewhere than our
+body does (definition), lose joints behind things and beyond the image border, and swap sides.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from temporal_hmr.configuration import Config
+from temporal_hmr.skeleton import COCO23, Skeleton
+
+
+class DetectorNoise(Config):
+    """How bad the detector is; lengths are fractions of the person's extent in the image."""
+
+    clean_share: float = 0.1
+    """Share of clips that are passed on untouched."""
+    jitter: float = 0.004
+    """Standard deviation of the noise that is new in every frame."""
+    drift: float = 0.008
+    """Standard deviation of the noise that lingers."""
+    definition: float = 0.012
+    """Constant offset of each joint over a clip: the detector means another point than we do."""
+    difficult_gain: float = 7.0
+    """How many times larger the noise is where the detector is lost than where it is sure."""
+    missing: float = 0.25
+    """Upper end of the share of joints missing at random in a clip."""
+    blackout_share: float = 0.15
+    """Share of clips in which the person goes unseen for a while."""
+    occluder_share: float = 0.35
+    """Share of clips with something standing or passing in front."""
+    swap_share: float = 0.05
+    """Share of clips in which left and right are confused for a while."""
+    small_toes_absent: float = 0.8
+    """Share of clips whose detector does not know small toes (BlazePose does not)."""
+
+
+CLEAN = DetectorNoise(
+    clean_share=1.0,
+    missing=0.0,
+    blackout_share=0.0,
+    occluder_share=0.0,
+    swap_share=0.0,
+    small_toes_absent=0.0,
+)
+"""A detector that makes no mistake."""
+
+_UNSTEADY = {"hip": 1.5, "wrist": 1.4, "ankle": 1.2, "elbow": 1.1, "toe": 1.4, "heel": 1.2}
+"""Relative noise of the joints that detectors place worst."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Keypoints as a detector might report them."""
+
+    pixels: Float[Tensor, "B T J 2"]
+    scores: Float[Tensor, "B T J"]
+
+
+def detect(
+    pixels: Float[Tensor, "B T J 2"],
+    times: Float[Tensor, "B T"],
+    image_size: Float[Tensor, "B 2"],
+    noise: DetectorNoise,
+    generator: Generator,
+) -> Detections:
+    """Turn true COCO23 projections (pixels) into detections; each clip has its own conditions."""
+    batch, frames, joints, _ = pixels.shape
+    draw = _Draw(generator, batch)
+    extent = (pixels.amax(-2) - pixels.amin(-2)).amax(-1)[..., None]
+    hidden = _behind_occluder(pixels, times, noise, draw)
+    outside = ((pixels < 0) | (pixels > image_size[:, None, None])).any(-1)
+    wave = smooth_noise(times, joints, 0.5, generator)
+    difficulty = torch.sigmoid(1.5 * wave + draw.normal(1, joints) + draw.normal(1, 1) - 3.0)
+    difficulty = torch.where(hidden, difficulty.clamp(min=0.55) ** 0.5, difficulty)
+    difficulty = torch.where(outside, difficulty.clamp(min=0.75) ** 0.5, difficulty)
+
+    unsteady = torch.tensor([_unsteadiness(joint) for joint in COCO23.joints])
+    quality = torch.exp(0.5 * draw.normal(1, 1))
+    size = extent * quality * unsteady * (1 + noise.difficult_gain * difficulty)
+    fresh = torch.randn(pixels.shape, generator=generator) * noise.jitter
+    lasting = smooth_noise(times, 2 * joints, 0.4, generator).unflatten(-1, (joints, 2))
+    offset = size[..., None] * (fresh + noise.drift * lasting)
+    definition = noise.definition * draw.normal(1, 2 * joints).unflatten(-1, (joints, 2))
+    noisy = pixels + offset + extent[..., None] * definition
+    noisy = _swap_sides(noisy, times, noise, draw)
+
+    scores = (1 - difficulty).clamp(0, 1) ** 0.7
+    scores = (scores + 0.05 * draw.normal(frames, joints)).clamp(0.02, 1)
+    lost = _lost(difficulty, times, noise, draw)
+    clean = draw.chance(noise.clean_share)
+    scores = torch.where(clean, 1.0, torch.where(lost, 0.0, scores))
+    return Detections(torch.where(clean[..., None], pixels, noisy), scores)
+
+
+def smooth_noise(
+    times: Float[Tensor, "B T"], channels: int, seconds: float, generator: Generator
+) -> Float[Tensor, "B T channels"]:
+    """Unit-variance noise over time that forgets itself after about `seconds`.
+
+    A sum of random sinusoids (random Fourier features of a Gaussian kernel): exact at any times.
+    """
+    waves = 8
+    shape = (len(times), 1, channels, waves)
+    rate = torch.randn(shape, generator=generator) / seconds
+    phase = 2 * torch.pi * torch.rand(shape, generator=generator)
+    angle = rate * (times - times[:, :1])[..., None, None] + phase
+    return angle.cos().sum(-1) * (2 / waves) ** 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """Random numbers per clip, broadcastable over frames and joints."""
+
+    generator: Generator
+    batch: int
+
+    def normal(self, frames: int, joints: int) -> Float[Tensor, "B frames joints"]:
+        return torch.randn(self.batch, frames, joints, generator=self.generator)
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> Float[Tensor, "B 1 1"]:
+        return low + (high - low) * torch.rand(self.batch, 1, 1, generator=self.generator)
+
+    def chance(self, probability: float) -> Bool[Tensor, "B 1 1"]:
+        return torch.rand(self.batch, 1, 1, generator=self.generator) < probability
+
+    def span(
+        self, times: Float[Tensor, "B T"], shortest: float, longest: float
+    ) -> Bool[Tensor, "B T 1"]:
+        """A random stretch of each clip, its length drawn between the two (seconds)."""
+        begin, end = times[:, :1, None], times[:, -1:, None]
+        middle = begin + (end - begin) * self.uniform()
+        return (times[..., None] - middle).abs() <= self.uniform(shortest, longest) / 2
+
+
+def _unsteadiness(joint: str) -> float:
+    return next((gain for part, gain in _UNSTEADY.items() if joint.endswith(part)), 1.0)
+
+
+def _behind_occluder(
+    pixels: Float[Tensor, "B T J 2"], times: Float[Tensor, "B T"], noise: DetectorNoise, draw: _Draw
+) -> Bool[Tensor, "B T J"]:
+    """Joints behind a rectangle that drifts past at its own speed."""
+    low, high = pixels.amin((1, 2)), pixels.amax((1, 2))
+    span = (high - low)[:, None]
+    uniform = [draw.uniform()[:, 0] for _ in range(4)]
+    start = low[:, None] + span * torch.stack(uniform[:2], -1)
+    half = span * (0.08 + 0.3 * torch.stack(uniform[2:], -1)) / 2
+    velocity = span * 0.25 * draw.normal(1, 2)
+    middle = start + velocity * (times - times.mean(1, keepdim=True))[..., None]
+    inside = ((pixels - middle[:, :, None]).abs() <= half[:, :, None]).all(-1)
+    return inside & draw.chance(noise.occluder_share)
+
+
+def _swap_sides(
+    pixels: Float[Tensor, "B T J 2"], times: Float[Tensor, "B T"], noise: DetectorNoise, draw: _Draw
+) -> Float[Tensor, "B T J 2"]:
+    """Left taken for right for a short while: the legs, the arms, or everything."""
+    flip = COCO23.flip_permutation()
+    legs = _part(COCO23, ("hip", "knee", "ankle", "toe", "heel"))
+    kind = draw.uniform(0, 3)
+    members = torch.where(kind < 1, legs, torch.where(kind < 2, ~legs, torch.ones_like(legs)))
+    when = draw.span(times, 0.05, 0.4) & draw.chance(noise.swap_share)
+    return torch.where((when & members)[..., None], pixels[:, :, flip], pixels)
+
+
+def _part(skeleton: Skeleton, endings: tuple[str, ...]) -> Bool[Tensor, "J"]:
+    return torch.tensor([joint.endswith(endings) for joint in skeleton.joints])
+
+
+def _lost(
+    difficulty: Float[Tensor, "B T J"],
+    times: Float[Tensor, "B T"],
+    noise: DetectorNoise,
+    draw: _Draw,
+) -> Bool[Tensor, "B T J"]:
+    """Keypoints that the detector does not report at all."""
+    joints = difficulty.shape[-1]
+    share = draw.uniform(-noise.missing, noise.missing).clamp(min=1e-6)
+    wave = smooth_noise(times, joints, 0.3, draw.generator)
+    at_random = wave > torch.distributions.Normal(0.0, 1.0).icdf(1 - share)
+    given_up = difficulty > 0.75 + 0.6 * draw.uniform()
+    blackout = draw.span(times, 0.05, 0.6) & draw.chance(noise.blackout_share)
+    small_toes = _part(COCO23, ("small_toe",)) & draw.chance(noise.small_toes_absent)
+    return at_random | given_up | blackout | small_toes

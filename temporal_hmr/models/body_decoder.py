@@ -1,0 +1,62 @@
+"""Independent tokens for joints, shape and camera (Yang et al., INT, ICLR 2023, section 3.1).
+
+Learned prior tokens query each frame's memory. INT feeds its tokens into the image transformer
+itself; asking by cross-attention is our deviation, and lets any encoder serve.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from temporal_hmr.configuration import Config
+from temporal_hmr.models.encoder import FrameTokens
+from temporal_hmr.models.layers import CrossAttentionBlock
+from temporal_hmr.skeleton import SMPL24
+
+
+class BodyDecoderConfig(Config):
+    """Sizes of the decoder; its width is the encoder's."""
+
+    heads: int = 4
+    layers: int = 2
+    expansion: int = 2
+
+
+@dataclass(frozen=True, eq=False)
+class BodyTokens:
+    """A body as tokens: one for the rotation of each joint, one for shape, one for camera."""
+
+    joints: Float[Tensor, "N 24 width"]
+    shape: Float[Tensor, "N 1 width"]
+    camera: Float[Tensor, "N 1 width"]
+
+    def together(self) -> Float[Tensor, "N 26 width"]:
+        """All tokens along one axis: joints, shape, camera."""
+        return torch.cat([self.joints, self.shape, self.camera], 1)
+
+    @staticmethod
+    def apart(tokens: Float[Tensor, "N 26 width"]) -> "BodyTokens":
+        """Inverse of `together`."""
+        return BodyTokens(*tokens.split([len(SMPL24), 1, 1], 1))
+
+
+class BodyDecoder(nn.Module):
+    """Body tokens from the memory of one frame."""
+
+    def __init__(self, width: int, config: BodyDecoderConfig):
+        super().__init__()
+        self.priors = nn.Parameter(0.02 * torch.randn(len(SMPL24) + 2, width))
+        self.blocks = nn.ModuleList(
+            CrossAttentionBlock(width, config.heads, config.expansion) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, frames: FrameTokens) -> BodyTokens:
+        memory = torch.cat([frames.frame, frames.pose], 1)
+        tokens = repeat(self.priors, "q c -> n q c", n=len(memory))
+        for block in self.blocks:
+            tokens = block(tokens, memory)
+        return BodyTokens.apart(self.norm(tokens))

@@ -1,0 +1,131 @@
+"""From what was seen in each frame to tokens (Yang et al., PostoMETRO, WACV 2025, section 3).
+
+One encoder takes pose tokens and a frame token together; here the pose tokens come from detected
+keypoints through the keypoint tokenizer, with the detector's confidences.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from temporal_hmr.batch import CropWindow
+from temporal_hmr.configuration import Config
+from temporal_hmr.models.layers import MixerLayer, SelfAttentionBlock
+from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
+
+
+class FrameEncoderConfig(Config):
+    """Sizes of the encoder."""
+
+    width: int = 160
+    heads: int = 4
+    layers: int = 1
+    expansion: int = 2
+    modulator_layers: int = 1
+    """Mixer layers between pose tokens and encoder; 4 in the paper."""
+    modulator_token_hidden: int = 64
+    temperature: float = 1.0
+    """Softness of the mixture of codes, in units of the squared code distance."""
+    visible_above: float = 0.05
+    """Keypoints of lower confidence count as unseen."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTokens:
+    """What one frame says, as a memory for decoders to look into; N counts frames of all clips."""
+
+    frame: Float[Tensor, "N 1 width"]
+    """Box and coordinates as they are: the precise, brittle part of the evidence."""
+    pose: Float[Tensor, "N tokens width"]
+    """The pose as words of the codebook: the robust part."""
+
+
+class PoseModulator(nn.Module):
+    """Codebook features and confidence to encoder tokens, in the order of PostoMETRO's code.
+
+    Mixers, norm and a layer across tokens act on the features; the confidence joins after them.
+    Each token's confidence is a learned average of the confidences of the detected joints.
+    """
+
+    def __init__(self, tokenizer: KeypointTokenizer, config: FrameEncoderConfig):
+        super().__init__()
+        tokens, width = tokenizer.config.tokens, config.width
+        self.project = nn.Linear(tokenizer.config.code_dim, width)
+        self.mixers = nn.Sequential(
+            *(
+                MixerLayer(tokens, width, config.modulator_token_hidden, width)
+                for _ in range(config.modulator_layers)
+            ),
+            nn.LayerNorm(width),
+        )
+        self.across = nn.Linear(tokens, tokens)
+        self.joint_confidence = nn.Linear(tokenizer.config.joints, tokens)
+        self.join = nn.Sequential(nn.Linear(width + 1, width), nn.LayerNorm(width), nn.ReLU())
+
+    def forward(
+        self, codes: Float[Tensor, "N tokens dim"], scores: Float[Tensor, "N joints"]
+    ) -> Float[Tensor, "N tokens width"]:
+        mixed = self.across(self.mixers(self.project(codes)).mT).mT
+        confidence = self.joint_confidence(scores)[..., None]
+        return self.join(torch.cat([mixed, confidence], -1))
+
+
+class FrameEncoder(nn.Module):
+    """Pose tokens and the frame token through one transformer encoder, frame by frame."""
+
+    def __init__(self, config: FrameEncoderConfig, tokenizer: KeypointTokenizer):
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer.requires_grad_(False)
+        self.modulator = PoseModulator(tokenizer, config)
+        width = config.width
+        self.frame_embed = nn.Sequential(
+            nn.Linear(3 * tokenizer.config.joints + 3, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+        )
+        self.blocks = nn.ModuleList(
+            SelfAttentionBlock(width, config.heads, config.expansion) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def train(self, mode: bool = True) -> "FrameEncoder":
+        """The tokenizer is frozen: its codebook must not drift while the rest trains."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    def forward(self, window: CropWindow) -> FrameTokens:
+        keypoints = rearrange(window.keypoints, "b t j c -> (b t) j c")
+        scores = rearrange(window.scores, "b t j -> (b t) j")
+        visible = scores > self.config.visible_above
+        scores = scores * visible
+        keypoints = torch.where(visible[..., None], keypoints, 0.0)
+        with torch.no_grad(), torch.autocast(keypoints.device.type, enabled=False):
+            features = self.tokenizer.features(keypoints, visible)
+            codes, _ = self.tokenizer.codebook.soft(features, self.config.temperature)
+        evidence = [
+            keypoints.flatten(1),
+            scores,
+            rearrange(box_geometry(window), "b t c -> (b t) c"),
+        ]
+        frame = self.frame_embed(torch.cat(evidence, -1))[:, None]
+        tokens = torch.cat([frame, self.modulator(codes, scores)], 1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        tokens = self.norm(tokens)
+        return FrameTokens(tokens[:, :1], tokens[:, 1:])
+
+
+def box_geometry(window: CropWindow) -> Float[Tensor, "B T 3"]:
+    """Direction and angular size of the box, which a crop by itself hides.
+
+    Box centre from the principal point and box side, in units of the focal length: what CLIFF
+    (Li et al., ECCV 2022) gives its regressor, so that orientation is right off-centre.
+    """
+    focal = window.focal[:, None]
+    offset = (window.box_center - window.center[:, None]) / focal
+    return torch.cat([offset, window.box_size[..., None] / focal.mean(-1, keepdim=True)], -1)

@@ -1,0 +1,66 @@
+"""Each body token attends to itself through time (Yang et al., INT, ICLR 2023, section 3.2).
+
+Every joint's rotation token is a sequence of its own; weights are shared by all joints and no
+attention crosses them. Two things differ from the released code, both on purpose: positions are
+rotary in seconds, because there a table of positions was resized in place and ended up constant
+(the model had no frame order); and shape and camera tokens may take part.
+"""
+
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from temporal_hmr.configuration import Config
+from temporal_hmr.models.body_decoder import BodyTokens
+from temporal_hmr.models.layers import RotaryTime, SelfAttentionBlock
+
+
+class JointMotionConfig(Config):
+    """Sizes of the temporal module; its width is the encoder's."""
+
+    heads: int = 4
+    layers: int = 3
+    expansion: int = 2
+    joints_only: bool = False
+    """True as published: shape and camera are then decoded frame by frame."""
+
+
+class JointMotion(nn.Module):
+    """The temporal transformer over independent tokens."""
+
+    def __init__(self, width: int, config: JointMotionConfig):
+        super().__init__()
+        self.joints_only = config.joints_only
+        rotary = RotaryTime(width // config.heads)
+        self.blocks = nn.ModuleList(
+            SelfAttentionBlock(width, config.heads, config.expansion, rotary)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, tokens: BodyTokens, times: Float[Tensor, "B T"], valid: Bool[Tensor, "B T"]
+    ) -> BodyTokens:
+        """`tokens` of the B x T frames; frames that are not `valid` are not looked at."""
+        mixed = self._through_time(
+            tokens.joints if self.joints_only else tokens.together(), times, valid
+        )
+        if self.joints_only:
+            return BodyTokens(mixed, tokens.shape, tokens.camera)
+        return BodyTokens.apart(mixed)
+
+    def _through_time(
+        self,
+        tokens: Float[Tensor, "N S width"],
+        times: Float[Tensor, "B T"],
+        valid: Bool[Tensor, "B T"],
+    ) -> Float[Tensor, "N S width"]:
+        batch, count = len(times), tokens.shape[1]
+        x = rearrange(tokens, "(b t) s c -> (b s) t c", b=batch)
+        # A clip without one valid frame would have nothing to attend to and give NaN.
+        seen = valid | ~valid.any(-1, keepdim=True)
+        seen = repeat(seen, "b t -> (b s) t", s=count)
+        times = repeat(times - times[:, :1], "b t -> (b s) t", s=count)
+        for block in self.blocks:
+            x = block(x, seen, times)
+        return rearrange(self.norm(x), "(b s) t c -> (b t) s c", b=batch)

@@ -1,0 +1,211 @@
+"""From a track to a motion: the one inference path of tracking, evaluation and the Python API."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+from torch import Tensor
+
+from temporal_hmr.batch import CropWindow
+from temporal_hmr.body.load import load_body
+from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.params import SmplParams
+from temporal_hmr.camera import Camera
+from temporal_hmr.checkpoint import load_weights, read_config
+from temporal_hmr.crops import cut_window
+from temporal_hmr.errors import InputError
+from temporal_hmr.models.hmr import Hmr, HmrConfig, PosedBody
+from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.rotation import nearest_rotation
+from temporal_hmr.skeleton import COCO23
+
+CHECKPOINT_KIND = "hmr"
+WINDOWS_AT_ONCE = 8
+
+
+def default_weights() -> Path:
+    """The weights that come with the package."""
+    return Path(str(files("temporal_hmr"))) / "assets" / "default.safetensors"
+
+
+def load_model(weights: Path | None, device: torch.device) -> Hmr:
+    """A trained model ready for inference; None loads the one that comes with the package.
+
+    Raises `InputError` if the file is missing, not ours, or does not match its own settings.
+    """
+    path = default_weights() if weights is None else weights
+    config = read_config(path, CHECKPOINT_KIND, HmrConfig)
+    model = Hmr(config)
+    load_weights(model, path)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def recover(
+    model: Hmr,
+    body: BodyModel,
+    track: Track,
+    camera: Camera,
+    fps: float,
+    temporal: bool = True,
+) -> BodyMotion:
+    """The body of a tracked person in every frame from first to last sight.
+
+    Frames in which they went unseen are filled in from their neighbours and marked as not
+    observed. `temporal=False` leaves the temporal module out. A body other than the one that the
+    model was trained on takes over the pose, and the shape whose skeleton is nearest.
+
+    Raises `InputError` if the track's keypoints are not the ones the model looks at.
+    """
+    if track.skeleton != COCO23:
+        raise InputError(
+            f"the model looks at {COCO23.name} keypoints, the track has {track.skeleton.name}"
+        )
+    seen = _fill_frames(track)
+    trained = load_body() if body.name != model.config.body else body
+    posed = PosedBody(trained).to(next(model.parameters()).device)
+    blend = _Blend(len(seen.times), posed)
+    starts = _window_starts(len(seen.times), model.config.window)
+    for first in range(0, len(starts), WINDOWS_AT_ONCE):
+        chunk = starts[first : first + WINDOWS_AT_ONCE]
+        window = _cut(seen, chunk, model.config.window, camera, posed)
+        with torch.inference_mode():
+            blend.add(chunk, model(window, posed, temporal).smpl)
+    smpl = _on_body(blend.result(), trained, body)
+    joints = body.joints(smpl.map(lambda tensor: tensor.to(body.v_template.dtype)))
+    confidence = seen.keypoints[..., 2]
+    known = np.maximum((confidence > 0).sum(-1), 1)
+    return BodyMotion(
+        person_id=track.person_id,
+        frames=seen.frames,
+        times=seen.times,
+        fps=fps,
+        smpl=smpl,
+        joints=joints.float().numpy(),
+        camera=camera,
+        boxes=seen.boxes,
+        keypoints=seen.keypoints,
+        skeleton=track.skeleton,
+        observed=seen.observed,
+        confidence=(confidence.sum(-1) / known).astype(np.float32),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A track without holes: unseen frames have keypoints of confidence 0."""
+
+    frames: ndarray
+    times: Float[ndarray, "T"]
+    boxes: Float[ndarray, "T 4"]
+    keypoints: Float[ndarray, "T J 3"]
+    observed: Bool[ndarray, "T"]
+
+
+def _fill_frames(track: Track) -> _Seen:
+    frames = np.arange(track.frames[0], track.frames[-1] + 1)
+    position = np.searchsorted(frames, track.frames)
+    observed = np.zeros(len(frames), bool)
+    observed[position] = True
+    keypoints = np.zeros((len(frames), *track.keypoints.shape[1:]), np.float32)
+    keypoints[position] = track.keypoints
+    times = np.interp(frames, track.frames, track.times)
+    columns = [np.interp(frames, track.frames, column) for column in track.boxes.T]
+    return _Seen(frames, times, np.stack(columns, -1).astype(np.float32), keypoints, observed)
+
+
+def _window_starts(frames: int, length: int) -> list[int]:
+    """Windows that overlap by half and end with the last frame; one if the clip is short."""
+    if frames <= length:
+        return [0]
+    return [*range(0, frames - length, length // 2), frames - length]
+
+
+def _cut(
+    seen: _Seen, starts: list[int], length: int, camera: Camera, posed: PosedBody
+) -> CropWindow:
+    """The windows at the given frames, padded by repeating the last frame where the clip ends."""
+    device = posed.body.v_template.device
+    index = torch.tensor(starts)[:, None] + torch.arange(length)
+    valid = index < len(seen.times)
+    index = index.clamp(max=len(seen.times) - 1)
+    keypoints = torch.from_numpy(seen.keypoints)[index]
+    # Seconds from the window's start: float32 keeps milliseconds even hours into a video.
+    times = torch.from_numpy(seen.times)[index]
+    times = (times - times[:, :1]).float()
+    focal = camera.focal.expand(len(starts), 2)
+    center = camera.center.expand(len(starts), 2)
+    values = (keypoints[..., :2], keypoints[..., 2] * valid[..., None], times, valid, focal, center)
+    return cut_window(*(value.to(device) for value in values))
+
+
+class _Blend:
+    """Averages overlapping windows, each fading out towards its ends."""
+
+    def __init__(self, frames: int, posed: PosedBody):
+        self.frames = frames
+        self.posed = posed
+        self.weight = torch.zeros(frames)
+        self.rotations = torch.zeros(frames, 24, 3, 3)
+        self.pelvis = torch.zeros(frames, 3)
+        self.betas = torch.zeros(10)
+
+    def add(self, starts: list[int], smpl: SmplParams) -> None:
+        """Add the predictions of the windows that start at these frames."""
+        pelvis = (smpl.transl + self.posed.pelvis_at_rest(smpl.betas)).cpu()
+        rotations, betas = smpl.rotations().cpu(), smpl.betas.cpu()
+        length = pelvis.shape[1]
+        ramp = torch.minimum(torch.arange(length) + 1, length - torch.arange(length)).float()
+        for row, start in enumerate(starts):
+            count = min(length, self.frames - start)
+            where, weight = slice(start, start + count), ramp[:count]
+            self.weight[where] += weight
+            self.rotations[where] += weight[:, None, None, None] * rotations[row, :count]
+            self.pelvis[where] += weight[:, None] * pelvis[row, :count]
+            self.betas += weight.sum() * betas[row, 0]
+
+    def result(self) -> SmplParams:
+        """The blended motion, on the CPU; one shape for all frames."""
+        betas = (self.betas / self.weight.sum()).expand(self.frames, 10)
+        # The chordal mean: a sum of rotations, brought back to the nearest rotation.
+        rotations = nearest_rotation(self.rotations)
+        pelvis = self.pelvis / self.weight[:, None]
+        rest = self.posed.cpu().pelvis_at_rest(betas)
+        return SmplParams.from_rotations(rotations, betas, pelvis - rest)
+
+
+def _on_body(smpl: SmplParams, trained: BodyModel, body: BodyModel) -> SmplParams:
+    """The same motion on another body: pose and pelvis kept, shape by the nearest skeleton."""
+    if body is trained:
+        return smpl
+    betas = matching_betas(smpl.betas[:1], trained, body).expand(len(smpl.betas), 10)
+    pelvis = smpl.transl + trained.rest_joints(smpl.betas)[:, 0]
+    transl = pelvis - body.rest_joints(betas)[:, 0]
+    return SmplParams(smpl.global_orient, smpl.body_pose, betas, transl)
+
+
+def matching_betas(
+    betas: Float[Tensor, "*b 10"], source: BodyModel, target: BodyModel, ridge: float = 1e-3
+) -> Float[Tensor, "*b 10"]:
+    """Shape of one body whose rest joints are nearest to those of another body's shape.
+
+    Betas mean different things to different bodies; joint positions (m, relative to the pelvis) do
+    not. Least squares, with a ridge that keeps shapes plausible where joints do not decide.
+    """
+    dtype = torch.float64
+    zero = torch.zeros(1, 10, dtype=target.v_template.dtype)
+    basis = torch.eye(10, dtype=zero.dtype)
+
+    def offsets(body: BodyModel, shape: Tensor) -> Tensor:
+        joints = body.rest_joints(shape.to(body.v_template.dtype)).to(dtype)
+        return (joints[..., 1:, :] - joints[..., :1, :]).flatten(-2)
+
+    mean = offsets(target, zero)
+    columns = offsets(target, basis) - mean
+    wanted = offsets(source, betas) - mean
+    normal = columns @ columns.T + ridge * torch.eye(10, dtype=dtype)
+    solution = torch.linalg.solve(normal, columns @ wanted.mT).mT
+    return solution.to(betas.dtype)

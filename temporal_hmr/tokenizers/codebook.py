@@ -1,0 +1,81 @@
+"""Vector quantisation with a codebook that follows its inputs by moving averages."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """Vectors replaced by their nearest codes."""
+
+    codes: Float[Tensor, "*b dim"]
+    """The nearest codes; gradients pass straight through to the input."""
+    indices: Int[Tensor, "*b"]
+    commitment: Float[Tensor, ""]
+    """Mean squared distance of the inputs to their codes; moves the inputs only."""
+
+
+class Codebook(nn.Module):
+    """V codes of a given dimension, learned by exponential moving averages (VQ-VAE-2, appendix A).
+
+    Codes are buffers: no gradient reaches them. A code that few inputs choose can be restarted at
+    an input vector (`restart_below` > 0, as in TokenHMR; PCT does not).
+    """
+
+    codes: Tensor
+    counts: Tensor
+    sums: Tensor
+
+    def __init__(self, size: int, dim: int, decay: float = 0.9, restart_below: float = 0.0):
+        super().__init__()
+        self.decay = decay
+        self.restart_below = restart_below
+        self.register_buffer("codes", torch.randn(size, dim))
+        self.register_buffer("counts", torch.zeros(size))
+        self.register_buffer("sums", self.codes.clone())
+
+    def distances(self, x: Float[Tensor, "*b dim"]) -> Float[Tensor, "*b size"]:
+        """Squared Euclidean distance of every vector to every code, in float32."""
+        x = x.float()
+        return (x * x).sum(-1, keepdim=True) - 2 * x @ self.codes.T + (self.codes**2).sum(-1)
+
+    def forward(self, x: Float[Tensor, "*b dim"]) -> Quantised:
+        """Nearest code of each vector; in training mode the codes also move towards the inputs."""
+        indices = self.distances(x.detach()).argmin(-1)
+        codes = self.codes[indices]
+        commitment = ((x - codes) ** 2).mean()
+        if self.training:
+            self._follow(x.detach().float().flatten(0, -2), indices.flatten())
+        return Quantised(x + (codes - x).detach(), indices, commitment)
+
+    def soft(
+        self, x: Float[Tensor, "*b dim"], temperature: float
+    ) -> tuple[Float[Tensor, "*b dim"], Float[Tensor, "*b"]]:
+        """Mixture of codes weighted by softmax(-distance / temperature), and the largest weight.
+
+        Tends to the nearest code as the temperature goes to 0, and moves smoothly with the input.
+        """
+        weights = (-self.distances(x) / temperature).softmax(-1)
+        return weights @ self.codes, weights.amax(-1)
+
+    @torch.no_grad()
+    def _follow(self, x: Float[Tensor, "n dim"], indices: Int[Tensor, "n"]) -> None:
+        size = len(self.codes)
+        batch_counts = torch.bincount(indices, minlength=size).to(self.counts.dtype)
+        batch_sums = torch.zeros_like(self.sums).index_add_(0, indices, x)
+        self.counts.lerp_(batch_counts, 1 - self.decay)
+        self.sums.lerp_(batch_sums, 1 - self.decay)
+        if self.restart_below > 0:
+            self._restart(x)
+        total = self.counts.sum()
+        smoothed = (self.counts + 1e-5) / (total + size * 1e-5) * total
+        self.codes.copy_(self.sums / smoothed[:, None])
+
+    def _restart(self, x: Float[Tensor, "n dim"]) -> None:
+        dead = (self.counts < self.restart_below).nonzero().flatten()
+        chosen = torch.randint(len(x), (len(dead),), device=x.device)
+        self.sums[dead] = x[chosen]
+        self.counts[dead] = 1.0

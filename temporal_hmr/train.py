@@ -1,0 +1,112 @@
+"""Train the keypoint tokenizer, then the body model: `python -m temporal_hmr.train CONFIG`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from temporal_hmr.body.load import load_body
+from temporal_hmr.checkpoint import save_checkpoint
+from temporal_hmr.command_line import DoorParser, run_door
+from temporal_hmr.configuration import Config, load_config
+from temporal_hmr.data.detector_noise import DetectorNoise
+from temporal_hmr.data.mocap import read_takes
+from temporal_hmr.data.synthetic import Augmentation, MotionBank
+from temporal_hmr.errors import InputError
+from temporal_hmr.losses import LossWeights
+from temporal_hmr.models.hmr import Hmr, HmrConfig, PosedBody
+from temporal_hmr.recover import CHECKPOINT_KIND
+from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
+from temporal_hmr.training.loop import LoopSettings, fit
+from temporal_hmr.training.tasks import HmrTask, TokenizerTask, Windows
+
+
+class MocapConfig(Config):
+    """Which motion capture trains, and which is held out."""
+
+    held_out: tuple[str, ...] = ()
+    """Whole subjects (folder names) for evaluation only."""
+    ignored: tuple[str, ...] = ()
+    """Subjects used for neither, such as those who may appear among unnamed takes."""
+
+
+class TrainingConfig(Config):
+    """A whole run: one YAML file."""
+
+    mocap: MocapConfig = MocapConfig()
+    model: HmrConfig = HmrConfig()
+    augmentation: Augmentation = Augmentation()
+    noise: DetectorNoise = DetectorNoise()
+    losses: LossWeights = LossWeights()
+    tokenizer_training: LoopSettings
+    model_training: LoopSettings
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what the configuration says, resuming whatever lies unfinished in the output folder.
+
+    Raises `InputError` if configuration, data or output folder cannot be used.
+    """
+    parser = DoorParser("temporal-hmr train", "Train the tokenizer, then the model.")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file, see configs/")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="motion capture (npz, bvh)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="run folder (runs/<name of CONFIG>)"
+    )
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
+    options = parser.parse_args(arguments)
+    config = load_config(options.config, TrainingConfig)
+    folder = options.output or Path("runs") / options.config.stem
+    print(train(config, options.data, folder, torch.device(options.device)))
+
+
+def train(config: TrainingConfig, data: Path, folder: Path, device: torch.device) -> Path:
+    """Both lessons in order; returns the path of the model's weights.
+
+    The folder gets `tokenizer/` and `model/` (state and log of each), `tokenizer.safetensors` and
+    `model.safetensors`.
+    """
+    windows = _windows(config, data)
+    torch.manual_seed(config.tokenizer_training.seed)
+    tokenizer = KeypointTokenizer(config.model.tokenizer)
+    lesson = TokenizerTask(tokenizer, windows, device)
+    tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
+    tokenizer_path = folder / "tokenizer.safetensors"
+    save_checkpoint(
+        tokenizer, config.model.tokenizer, "keypoint-tokenizer", tokenizer_path, half=False
+    )
+    torch.manual_seed(config.model_training.seed)
+    model = Hmr(config.model, tokenizer)
+    task = HmrTask(model, windows, config.losses, device)
+    model = fit(task, config.model_training, folder / "model", device)
+    path = folder / "model.safetensors"
+    save_checkpoint(model, config.model, CHECKPOINT_KIND, path, half=True)
+    return path
+
+
+def _windows(config: TrainingConfig, data: Path) -> Windows:
+    takes = read_takes(data)
+    held_out, ignored = set(config.mocap.held_out), set(config.mocap.ignored)
+    subjects = {take.subject for take in takes}
+    if unknown := held_out - subjects:
+        raise InputError(
+            f"{data} has no subject {sorted(unknown)[0]} to hold out; it has {sorted(subjects)}"
+        )
+    training = [take for take in takes if take.subject not in held_out | ignored]
+    evaluation = [take for take in takes if take.subject in held_out]
+    if not training or not evaluation:
+        raise InputError("mocap.held_out leaves nothing to train on, or nothing to evaluate on")
+    return Windows(
+        MotionBank.of(training),
+        MotionBank.of(evaluation),
+        PosedBody(load_body()).requires_grad_(False),
+        config.augmentation,
+        config.noise,
+        config.model.window,
+    )
+
+
+if __name__ == "__main__":
+    run_door(main)

@@ -1,0 +1,100 @@
+"""The shape of the house: floors, sizes, names, and nothing done at import."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "temporal_hmr"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted((PACKAGE.parent / "scripts").rglob("*.py"))
+
+FLOORS: dict[str, int] = {
+    "errors": 0,
+    "rotation": 0,
+    "skeleton": 0,
+    "camera": 0,
+    "configuration": 0,
+    "checkpoint": 0,
+    "native_output": 0,
+    "body": 1,
+    "video": 1,
+    "decoding": 1,
+    "motion": 1,
+    "batch": 1,
+    "crops": 1,
+    "people": 2,
+    "tokenizers": 3,
+    "models": 3,
+    "losses": 3,
+    "metrics": 3,
+    "recover": 4,
+    "output": 4,
+    "training": 4,
+    "data": 4,
+    "command_line": 4,
+    "tracking": 5,
+    "track": 6,
+    "train": 6,
+    "evaluate": 6,
+    "__init__": 7,
+    "__main__": 7,
+}
+"""A module imports from its own floor or below."""
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "temporal_hmr" and len(parts) > 1:
+                rooms.add(parts[1])
+    return rooms & FLOORS.keys()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    here = room(path)
+    assert here in FLOORS, f"{here} stands on no floor"
+    above = {name for name in imported_rooms(path) if FLOORS[name] > FLOORS[here]}
+    assert not above, f"{here} imports upward: {above}"
+
+
+def test_seeing_and_knowing_never_meet() -> None:
+    knowing = {"tokenizers", "models", "losses", "metrics"}
+    for path in SOURCES:
+        if room(path) == "people":
+            assert not imported_rooms(path) & knowing
+        if room(path) in knowing:
+            assert "people" not in imported_rooms(path)
+
+
+@pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=lambda p: p.name)
+def test_sizes_and_names(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 400, "a file of at most 400 lines"
+    assert path.stem not in {"utils", "util", "helpers", "misc", "common", "tools"}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno <= 60, f"{node.name} is too long"
+            count = len(node.args.args) + len(node.args.kwonlyargs)
+            assert count <= 9, f"{node.name} takes too many parameters"
+
+
+def test_importing_is_light() -> None:
+    """Importing the package opens no model, and leaves the heavy packages alone."""
+    code = "import sys, temporal_hmr; print('torch' in sys.modules, 'mediapipe' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["False", "False"]
