@@ -1,0 +1,230 @@
+"""BlazePose's two networks, as mediapipe ships them: find bodies, and read the landmarks of one.
+
+Bazarevsky et al., "BlazePose: On-device Real-time Body Pose tracking", 2020. mediapipe's own pose
+solution follows one person; here its graphs are run apart, so that everybody can be read.
+"""
+
+import math
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from temporal_hmr.errors import InputError
+from temporal_hmr.native_output import silenced
+
+_DETECTION_GRAPH = """
+input_stream: "image"
+output_stream: "detections"
+node {
+  calculator: "PoseDetectionCpu"
+  input_stream: "IMAGE:image"
+  output_stream: "DETECTIONS:detections"
+}
+"""
+
+_LANDMARK_GRAPH = """
+input_stream: "image"
+input_stream: "region"
+output_stream: "landmarks"
+output_stream: "alignment"
+node {
+  calculator: "PoseLandmarkByRoiCpu"
+  input_stream: "IMAGE:image"
+  input_stream: "ROI:region"
+  output_stream: "LANDMARKS:landmarks"
+  output_stream: "AUXILIARY_LANDMARKS:alignment"
+}
+"""
+
+_PRESENCE = "poselandmarkbyroicpu__tensorstoposelandmarksandsegmentation__pose_presence_score"
+"""The stream of the body's presence score, which lies inside PoseLandmarkByRoiCpu."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """The turned square of the image in which a body lies."""
+
+    x: float
+    """Centre, px."""
+    y: float
+    size: float
+    """Side, px."""
+    rotation: float
+    """Radians, clockwise in the image; 0 for an upright body."""
+
+    @staticmethod
+    def around(hips: Float[ndarray, "2"], rim: Float[ndarray, "2"]) -> "Region":
+        """The square about the middle of the hips whose circle (`rim` on it) holds the body.
+
+        `rim` lies above the head, along the body. Both in px. 1.25 is BlazePose's margin.
+        """
+        x, y = (float(value) for value in hips)
+        along = rim - hips
+        radius = float(np.hypot(*along))
+        upright = math.atan2(along[0], -along[1])
+        return Region(x, y, 2 * 1.25 * radius, upright)
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """BlazePose's reading of one body."""
+
+    points: Float[ndarray, "33 4"]
+    """x, y in px, visibility, presence (both 0..1), in the order of `BLAZEPOSE33`."""
+    score: float
+    """How sure the network is that there is a body in the region, 0..1."""
+    region: Region
+    """Where to look for the same body in the next frame."""
+
+
+class BlazePose:
+    """The two networks, ready to run. Use as a context manager, or `close` it.
+
+    Raises `InputError` if mediapipe is missing or of a version that lacks its graphs.
+    """
+
+    def __init__(self) -> None:
+        version = _load_mediapipe()
+        try:
+            with silenced():
+                self._detection = _Graph(_DETECTION_GRAPH, "detections")
+                self._landmark = _Graph(_LANDMARK_GRAPH, "landmarks", "alignment", _PRESENCE)
+        except (ValueError, RuntimeError, FileNotFoundError):
+            raise InputError(
+                f"mediapipe {version} lacks the pose graphs of 0.10.9; "
+                "run `pip install mediapipe==0.10.9`"
+            ) from None
+
+    def __enter__(self) -> "BlazePose":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the networks; closing twice does nothing."""
+        self._detection.close()
+        self._landmark.close()
+
+    def detect(self, image: "ImagePacket") -> list[Region]:
+        """The regions in which bodies lie, surest first.
+
+        The network sees the image at 224 x 224: bodies much smaller than it are missed.
+        """
+        from mediapipe.python import packet_getter
+
+        found = self._detection.run(image=image.packet).get("detections")
+        if found is None:
+            return []
+        regions = []
+        detections: Any = packet_getter.get_proto_list(found)
+        for detection in detections:
+            points = detection.location_data.relative_keypoints
+            hips, rim = (
+                np.array([point.x * image.width, point.y * image.height]) for point in points[:2]
+            )
+            regions.append(Region.around(hips, rim))
+        return regions
+
+    def read(self, image: "ImagePacket", region: Region) -> Landmarks | None:
+        """The landmarks of the body in a region; None if the network sees no body there."""
+        from mediapipe.framework.formats.rect_pb2 import NormalizedRect
+        from mediapipe.python import packet_creator, packet_getter
+
+        rectangle: Any = NormalizedRect()
+        rectangle.x_center, rectangle.width = region.x / image.width, region.size / image.width
+        rectangle.y_center, rectangle.height = region.y / image.height, region.size / image.height
+        rectangle.rotation = region.rotation
+        streams = self._landmark.run(
+            image=image.packet, region=packet_creator.create_proto(rectangle)
+        )
+        if "landmarks" not in streams:
+            return None
+        points, alignment = (
+            _pixels(packet_getter.get_proto(streams[stream]), image)
+            for stream in ("landmarks", "alignment")
+        )
+        return Landmarks(
+            points,
+            score=float(packet_getter.get_float(streams[_PRESENCE])),
+            region=Region.around(alignment[0, :2], alignment[1, :2]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePacket:
+    """An RGB image handed to mediapipe once, for all the bodies in it."""
+
+    packet: Any
+    width: int
+    height: int
+
+    @staticmethod
+    def of(image: UInt8[ndarray, "H W 3"]) -> "ImagePacket":
+        from mediapipe.python import packet_creator
+        from mediapipe.python._framework_bindings import image_frame
+
+        packet = packet_creator.create_image_frame(
+            data=np.ascontiguousarray(image), image_format=image_frame.ImageFormat.SRGB
+        )
+        return ImagePacket(packet, image.shape[1], image.shape[0])
+
+
+def _pixels(landmarks: Any, image: ImagePacket) -> Float[ndarray, "n 4"]:
+    """x, y in px, visibility, presence of mediapipe's landmarks."""
+    return np.array(
+        [
+            (mark.x * image.width, mark.y * image.height, mark.visibility, mark.presence)
+            for mark in landmarks.landmark
+        ]
+    )
+
+
+def _load_mediapipe() -> str:
+    """Import mediapipe, let it look for its networks in its own folder, and tell its version."""
+    try:
+        with silenced():
+            import mediapipe
+            from mediapipe.python._framework_bindings import resource_util
+    except ImportError:
+        raise InputError(
+            "finding people needs mediapipe, and mediapipe 0.10.9 has wheels for Python 3.8-3.11 "
+            "only; use Python 3.10 or 3.11 and run `pip install mediapipe==0.10.9`"
+        ) from None
+    resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
+    return mediapipe.__version__
+
+
+class _Graph:
+    """A running mediapipe graph, fed one set of packets at a time."""
+
+    def __init__(self, text: str, *outputs: str) -> None:
+        from mediapipe.python._framework_bindings import calculator_graph
+
+        self._received: dict[str, object] = {}
+        self._step = 0
+        self._graph = calculator_graph.CalculatorGraph(graph_config=text)
+        for output in outputs:
+            self._graph.observe_output_stream(output, self._received.__setitem__)
+        self._graph.start_run()
+        self._graph.wait_until_idle()
+        # mediapipe aborts the process at its end if a graph is still running then.
+        self.close = weakref.finalize(self, _finish, self._graph)
+
+    def run(self, **packets) -> dict:
+        """The packets that come out when these go in; streams that stay silent are absent."""
+        self._step += 1
+        self._received.clear()
+        for stream, packet in packets.items():
+            self._graph.add_packet_to_input_stream(stream, packet.at(self._step))
+        self._graph.wait_until_idle()
+        return dict(self._received)
+
+
+def _finish(graph) -> None:
+    graph.close()

@@ -1,0 +1,252 @@
+"""Everybody in every frame, with BlazePose: detected anew and followed from frame to frame."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from temporal_hmr.motion import Person2D
+from temporal_hmr.people.blazepose import BlazePose, ImagePacket, Landmarks, Region
+from temporal_hmr.people.similarity import keypoint_similarity
+from temporal_hmr.skeleton import BLAZEPOSE33, COCO17, COCO23
+from temporal_hmr.video import Clip, Frame
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """What counts as a person."""
+
+    least_confidence: float = 0.3
+    """Mean confidence that the 17 joints of COCO must reach."""
+    same_person: float = 0.4
+    """Poses of one frame at least this alike (OKS) are one person; the surer one stays."""
+    part_of_person: float = 0.6
+    """Share of a body's box within a larger one from which it is taken for a part of that one.
+
+    Only where the body was seen in a tile and never in the whole frame."""
+    tile_shares: tuple[float, ...] = (1.0, 0.6)
+    """Sides of the square tiles searched besides the whole frame, over its short side."""
+    follow_for: float = 0.5
+    """Seconds between two frames beyond which nobody is followed from one to the other."""
+
+
+class MediapipePeople:
+    """Finds the people in the frames of one clip, given in their order.
+
+    The detector runs on the whole frame and, in turn, on one of the tiles that cover it (on all of
+    them in the first frame). Who was read in the last frame is looked for at the same place, as
+    BlazePose itself does. Use as a context manager, or `close` it.
+    """
+
+    def __init__(self, settings: DetectionSettings = DetectionSettings()) -> None:
+        """Raises `InputError` if mediapipe is missing."""
+        self._settings = settings
+        self._blazepose = BlazePose()
+        self._followed: list[tuple[Region, bool]] = []
+        self._last_time: float | None = None
+        self._frames_seen = 0
+
+    def __enter__(self) -> "MediapipePeople":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the networks; closing twice does nothing."""
+        self._blazepose.close()
+
+    def people(self, frame: Frame) -> list[Person2D]:
+        """The people in the next frame, skeleton COCO23 (no small toes), surest first.
+
+        The frame is taken for the start of another clip if its time does not follow shortly upon
+        the last one's.
+        """
+        last = self._last_time
+        if last is None or not 0 < frame.time - last <= self._settings.follow_for:
+            self._followed, self._frames_seen = [], 0
+        self._last_time = frame.time
+
+        packet = ImagePacket.of(frame.image)
+        found = [
+            _Reading(landmarks, _person(landmarks, frame.image.shape), whole)
+            for landmarks, whole in self._readings(frame.image, packet)
+        ]
+        self._frames_seen += 1
+        kept = self._distinct(found)
+        self._followed = [(reading.landmarks.region, reading.whole) for reading in kept]
+        return [reading.person for reading in kept]
+
+    def _readings(
+        self, image: UInt8[ndarray, "H W 3"], packet: ImagePacket
+    ) -> list[tuple[Landmarks, bool]]:
+        """Bodies read where they were in the last frame, and where the detector sees new ones."""
+        read = self._blazepose.read
+        found = [(read(packet, region), whole) for region, whole in self._followed]
+        found = [(landmarks, whole) for landmarks, whole in found if landmarks is not None]
+        for region, whole in self._detect(image, packet):
+            if any(_agree(region, known.region) for known, _ in found):
+                continue
+            landmarks = read(packet, region)
+            if landmarks is not None and not _agree(region, landmarks.region):
+                # The body lies elsewhere than the detector said: a second look, at that place.
+                landmarks = read(packet, landmarks.region)
+            if landmarks is not None and (whole or self._confirmed(image, landmarks.region)):
+                found.append((landmarks, whole))
+        return found
+
+    def _detect(
+        self, image: UInt8[ndarray, "H W 3"], packet: ImagePacket
+    ) -> Iterator[tuple[Region, bool]]:
+        """Regions of bodies, and whether each was seen in the whole frame or only in a tile."""
+        yield from ((region, True) for region in self._blazepose.detect(packet))
+        tiles = _tiles(image.shape[1], image.shape[0], self._settings.tile_shares)
+        if self._frames_seen and tiles:
+            tiles = [tiles[self._frames_seen % len(tiles)]]
+        for x, y, side in tiles:
+            tile = ImagePacket.of(image[y : y + side, x : x + side])
+            for region in self._blazepose.detect(tile):
+                yield Region(region.x + x, region.y + y, region.size, region.rotation), False
+
+    def _confirmed(self, image: UInt8[ndarray, "H W 3"], region: Region) -> bool:
+        """Whether the detector, shown little but the body, sees it again.
+
+        In a tile it takes a hand or a foot for a body now and then, but hardly so close up.
+        """
+        if region.size > 2 * max(image.shape):
+            return False
+        for closeness in (1.0, 1.3):
+            close_up, x, y = _close_up(image, region, closeness)
+            for again in self._blazepose.detect(ImagePacket.of(close_up)):
+                if _agree(Region(again.x + x, again.y + y, again.size, again.rotation), region):
+                    return True
+        return False
+
+    def _distinct(self, found: list["_Reading"]) -> list["_Reading"]:
+        """Without the unlikely ones, and without the less sure one of two that are one person."""
+        kept: list[_Reading] = []
+        for reading in sorted(found, key=lambda each: (each.whole, each.sureness), reverse=True):
+            likely = reading.sureness >= self._settings.least_confidence
+            if likely and not any(self._same(reading, other) for other in kept):
+                kept.append(reading)
+        return kept
+
+    def _same(self, reading: "_Reading", surer: "_Reading") -> bool:
+        box, other = reading.person.box, surer.person.box
+        scale = max(_scale(box), _scale(other))
+        alike = keypoint_similarity(reading.person.keypoints, surer.person.keypoints, scale, COCO23)
+        if alike >= self._settings.same_person:
+            return True
+        # In a tile that cuts a body, the detector takes legs for a small body.
+        return not reading.whole and _share_within(box, other) > self._settings.part_of_person
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    landmarks: Landmarks
+    person: Person2D
+    whole: bool
+    """Whether the body was once detected in the whole frame, not only in a tile."""
+
+    @property
+    def sureness(self) -> float:
+        """Mean confidence of COCO's 17 joints."""
+        return float(self.person.keypoints[_COCO17_IN_23, 2].mean())
+
+
+def find_people(
+    clip: Clip, settings: DetectionSettings = DetectionSettings()
+) -> Iterator[tuple[Frame, list[Person2D]]]:
+    """Every frame of a clip with the people in it; see `MediapipePeople`."""
+    with MediapipePeople(settings) as finder:
+        for frame in clip:
+            yield frame, finder.people(frame)
+
+
+def _tiles(width: int, height: int, shares: tuple[float, ...]) -> list[tuple[int, int, int]]:
+    """Squares (x, y, side) px that cover the image, neighbours overlapping by 40 % or more.
+
+    None at a share where one square would be the whole image, or hold too little to see.
+    """
+    tiles = []
+    for share in shares:
+        side = int(min(width, height) * share)
+        if _LEAST_TILE <= side < max(width, height):
+            tiles += [(x, y, side) for y in _offsets(height, side) for x in _offsets(width, side)]
+    return tiles
+
+
+def _offsets(length: int, side: int) -> list[int]:
+    count = int(np.ceil((length - side) / (0.6 * side))) + 1
+    return np.linspace(0, length - side, count).astype(int).tolist()
+
+
+def _close_up(
+    image: UInt8[ndarray, "H W 3"], region: Region, closeness: float
+) -> tuple[UInt8[ndarray, "side side 3"], int, int]:
+    """The upright square about a region, black beyond the image, and where its corner lies (px)."""
+    side = max(int(region.size * closeness), 1)
+    x, y = int(region.x - side / 2), int(region.y - side / 2)
+    close_up = np.zeros((side, side, 3), np.uint8)
+    part = image[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)]
+    row, column = max(-y, 0), max(-x, 0)
+    close_up[row : row + part.shape[0], column : column + part.shape[1]] = part
+    return close_up, x, y
+
+
+def _agree(a: Region, b: Region) -> bool:
+    """Whether two regions hold the same body at about the same size."""
+    distance = float(np.hypot(a.x - b.x, a.y - b.y))
+    larger, smaller = max(a.size, b.size), max(min(a.size, b.size), 1e-9)
+    return distance < 0.15 * smaller and larger < 1.35 * smaller
+
+
+def _share_within(box: Float[ndarray, "4"], other: Float[ndarray, "4"]) -> float:
+    """Share of the area of `box` that lies within `other`."""
+    shared = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)
+    return float(shared.prod() / max(float((box[2:] - box[:2]).prod()), 1e-9))
+
+
+def _scale(box: Float[ndarray, "4"]) -> float:
+    return float(np.sqrt(np.prod(box[2:] - box[:2])))
+
+
+_LEAST_TILE = 112
+"""Side (px) from which a tile is worth a look: half of what the detector's network sees."""
+
+_COCO17_IN_23 = COCO23.indices(*COCO17.joints)
+_FROM_BLAZEPOSE = [
+    (ours, theirs)
+    for ours, theirs in enumerate(COCO23.positions_in(BLAZEPOSE33))
+    if theirs is not None
+]
+
+
+def _person(landmarks: Landmarks, image_shape: tuple[int, ...]) -> Person2D:
+    """BlazePose's landmarks as COCO23; what lies outside the image is unknown."""
+    ours, theirs = (list(positions) for positions in zip(*_FROM_BLAZEPOSE, strict=True))
+    keypoints = np.zeros((len(COCO23), 3))
+    points = landmarks.points[theirs]
+    keypoints[ours, :2] = points[:, :2]
+    keypoints[ours, 2] = points[:, 2] * points[:, 3]
+    height, width = image_shape[:2]
+    inside = (keypoints[:, :2] >= 0).all(-1) & (keypoints[:, :2] < (width, height)).all(-1)
+    keypoints[~inside] = 0
+    return Person2D(_tight_box(keypoints), keypoints, COCO23, landmarks.score)
+
+
+def _tight_box(keypoints: Float[ndarray, "J 3"]) -> Float[ndarray, "4"]:
+    """Around the joints that are rather seen than not, or around all if hardly any is.
+
+    With a margin of a twentieth of its longer side.
+    """
+    seen = keypoints[:, 2] > 0.5
+    if seen.sum() < 3:
+        seen = keypoints[:, 2] > 0
+    if not seen.any():
+        return np.zeros(4)
+    low, high = keypoints[seen, :2].min(0), keypoints[seen, :2].max(0)
+    margin = 0.05 * (high - low).max()
+    return np.concatenate([low - margin, high + margin])

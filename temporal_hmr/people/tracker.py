@@ -1,0 +1,177 @@
+"""Who is who from frame to frame: detections of single frames linked into one track per person.
+
+Each frame's detections are assigned to the known people all at once (Hungarian algorithm), by how
+well box and pose agree with where each person's Kalman filter expects them; as in SORT (Bewley et
+al. 2016), with pose similarity beside the overlap of boxes and with time measured in seconds.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.optimize import linear_sum_assignment
+
+from temporal_hmr.motion import Person2D, Track
+from temporal_hmr.people.motion_filter import MotionFilter
+from temporal_hmr.people.similarity import box_overlap, keypoint_similarity
+from temporal_hmr.video import Frame
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """How people are told apart."""
+
+    patience: float = 1.5
+    """Seconds for which somebody unseen is still expected back."""
+    least_seen: float = 0.25
+    """Seconds for which somebody must be seen to be kept, or in half of all frames."""
+    gate: float = 25.0
+    """Squared Mahalanobis distance of a box from which it cannot be that person."""
+    overlap_weight: float = 0.2
+    pose_weight: float = 0.6
+    surprise_weight: float = 0.2
+    """How much box overlap, pose similarity and Mahalanobis distance count in the assignment."""
+
+
+class Tracker:
+    """Links the people of one clip as its frames arrive."""
+
+    def __init__(self, settings: TrackerSettings = TrackerSettings()) -> None:
+        self._settings = settings
+        self._expected: list[_Trail] = []
+        self._finished: list[_Trail] = []
+        self._times: list[float] = []
+
+    def update(self, frame: Frame, people: list[Person2D]) -> None:
+        """Take in the people of the next frame."""
+        self.add(frame.index, frame.time, people)
+
+    def add(self, index: int, time: float, people: list[Person2D]) -> None:
+        """As `update`, for frame number `index` at `time` seconds, which must increase.
+
+        The order of the people within a frame does not matter.
+        """
+        if self._times and time <= self._times[-1]:
+            raise ValueError(f"frame {index} at {time} s does not follow {self._times[-1]} s")
+        self._times.append(time)
+        self._forget(time)
+        for trail in self._expected:
+            trail.predict(time)
+        assigned = self._assign(people)
+        for trail, position in assigned.items():
+            trail.extend(index, time, people[position])
+        for position in sorted(set(range(len(people))) - set(assigned.values())):
+            self._expected.append(_Trail(index, time, people[position]))
+
+    def tracks(self) -> list[Track]:
+        """Everybody seen for long enough so far, numbered from 0.
+
+        In order of first appearance; those who appear together, from left to right.
+        """
+        trails = [trail for trail in self._finished + self._expected if self._lasting(trail)]
+        trails.sort(key=lambda trail: (trail.times[0], *trail.people[0].box))
+        return [trail.track(person_id) for person_id, trail in enumerate(trails)]
+
+    def _forget(self, time: float) -> None:
+        patience = self._settings.patience
+        for trail in [each for each in self._expected if time - each.times[-1] > patience]:
+            self._expected.remove(trail)
+            self._finished.append(trail)
+
+    def _assign(self, people: list[Person2D]) -> dict["_Trail", int]:
+        """The position among `people` of everybody expected who is found there."""
+        if not self._expected or not people:
+            return {}
+        cost = np.array([[self._cost(trail, one) for one in people] for trail in self._expected])
+        # No sum of possible costs reaches one impossible one, so that as many as can are assigned.
+        impossible = 10.0 * min(cost.shape)
+        rows, columns = linear_sum_assignment(np.minimum(cost, impossible))
+        return {
+            self._expected[row]: int(column)
+            for row, column in zip(rows, columns, strict=True)
+            if cost[row, column] < impossible
+        }
+
+    def _cost(self, trail: "_Trail", person: Person2D) -> float:
+        settings = self._settings
+        surprise = trail.filter.surprise(person.box)
+        if surprise > settings.gate:
+            return np.inf
+        expected = trail.filter.box()
+        overlap = float(box_overlap(expected[None], person.box[None])[0, 0])
+        return (
+            settings.overlap_weight * (1 - overlap)
+            + settings.pose_weight * (1 - trail.pose_similarity(person))
+            + settings.surprise_weight * surprise / settings.gate
+        )
+
+    def _lasting(self, trail: "_Trail") -> bool:
+        times = self._times
+        interval = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else np.inf
+        seen = len(trail.frames)
+        return seen * interval >= self._settings.least_seen or 2 * seen >= len(times)
+
+
+def link(
+    detections: Iterable[tuple[int, float, list[Person2D]]],
+    settings: TrackerSettings = TrackerSettings(),
+) -> list[Track]:
+    """One track per person from (frame number, time in s, people) of successive frames.
+
+    Numbered from 0 in order of first appearance, from left to right within a frame. A track has
+    only the frames in which the person was seen.
+    """
+    tracker = Tracker(settings)
+    for index, time, people in detections:
+        tracker.add(index, time, people)
+    return tracker.tracks()
+
+
+class _Trail:
+    """One person so far."""
+
+    def __init__(self, index: int, time: float, person: Person2D) -> None:
+        self.frames = [index]
+        self.times = [time]
+        self.people = [person]
+        self.filter = MotionFilter(person.box)
+        self._predicted_to = time
+
+    def predict(self, time: float) -> None:
+        self.filter.predict(time - self._predicted_to)
+        self._predicted_to = time
+
+    def extend(self, index: int, time: float, person: Person2D) -> None:
+        self.frames.append(index)
+        self.times.append(time)
+        self.people.append(person)
+        self.filter.correct(person.box)
+
+    def pose_similarity(self, person: Person2D) -> float:
+        """OKS with the last pose, moved along with the expected box."""
+        last = self.people[-1]
+        expected = self.filter.box()
+        moved = last.keypoints.copy()
+        moved[:, :2] += (expected[:2] + expected[2:] - last.box[:2] - last.box[2:]) / 2
+        scale = float(np.sqrt(np.prod(np.maximum(expected[2:] - expected[:2], 1.0))))
+        unseen_for = self._predicted_to - self.times[-1]
+        # People move their limbs meanwhile: poses a second apart are hardly alike.
+        return keypoint_similarity(
+            moved, person.keypoints, scale, person.skeleton, widening=1.5 + 4 * unseen_for
+        )
+
+    def track(self, person_id: int) -> Track:
+        return Track(
+            person_id=person_id,
+            frames=np.array(self.frames),
+            times=np.array(self.times),
+            boxes=_stacked([person.box for person in self.people]),
+            keypoints=_stacked([person.keypoints for person in self.people]),
+            skeleton=self.people[0].skeleton,
+        )
+
+
+def _stacked(arrays: list[Float[ndarray, "..."]]) -> Float[ndarray, "T ..."]:
+    return np.stack(arrays).astype(np.float64)

@@ -1,0 +1,238 @@
+"""Clips: upright RGB frames with presentation times, streamed from a video or a folder of images.
+
+Videos are read by decord. A video that breaks off (decord refuses those, or stops some frames
+early) is read on by OpenCV up to the break, and the clip then says that it was broken.
+"""
+
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from temporal_hmr.decoding import (
+    announced,
+    decord_facts,
+    decord_images,
+    is_cut_short,
+    opencv_images,
+)
+from temporal_hmr.errors import InputError
+from temporal_hmr.native_output import silenced
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_FOLDER_FPS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a clip."""
+
+    index: int
+    """Number of the frame in the whole video, from 0."""
+    time: float
+    """Presentation time in seconds."""
+    image: UInt8[ndarray, "H W 3"]
+    """RGB, upright."""
+
+
+@dataclass(eq=False)
+class Clip(ABC):
+    """A video, or a range of it. Iterate it for its frames, as often as you like.
+
+    Iterating raises `InputError` where a frame cannot be had for a reason the user can mend.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    """Average frame rate of the whole video."""
+    times: Float[ndarray, "N"] = field(repr=False)
+    """Presentation times (s) of all the frames that the whole video should have."""
+    start: float | None = None
+    end: float | None = None
+    """Only frames with start <= time < end (s) are delivered; None leaves that side open."""
+    breaks_off_after: int | None = field(default=None, init=False)
+    """Set by iterating: how many frames a broken video has before its break; None while whole."""
+
+    def __len__(self) -> int:
+        """How many frames iterating should deliver; fewer come if the video breaks off."""
+        first, stop = self._range()
+        return stop - first
+
+    def __iter__(self) -> Iterator[Frame]:
+        first, stop = self._range()
+        following = first
+        for frame in self._decode(first, stop):
+            following = frame.index + 1
+            yield frame
+        if following < stop and self.breaks_off_after is None:
+            self.breaks_off_after = following
+            _log.warning(
+                "%s breaks off after %d of %d frames: what comes before is used",
+                self.path.name,
+                following,
+                len(self.times),
+            )
+
+    def with_range(self, start: float | None = None, end: float | None = None) -> "Clip":
+        """The frames with start <= time < end (s) of this video; frame numbers stay the video's.
+
+        Raises `InputError` if there are none.
+        """
+        if start is not None and end is not None and not start < end:
+            raise InputError(
+                f"the range of {self.path} from {start:g} s to {end:g} s is empty: "
+                "give a start before the end"
+            )
+        ranged = replace(self, start=start, end=end)
+        if not len(ranged):
+            last = self.times[-1] + 1 / self.fps
+            asked = f"from {start or 0:g} s" + ("" if end is None else f" to {end:g} s")
+            raise InputError(
+                f"{self.path} has no frame {asked}: it runs from {self.times[0]:.3g} s to "
+                f"{last:.3g} s"
+            )
+        return ranged
+
+    def _range(self) -> tuple[int, int]:
+        within_rounding = 1e-6
+        bounds = [
+            0 if self.start is None else np.searchsorted(self.times, self.start - within_rounding),
+            len(self.times)
+            if self.end is None
+            else np.searchsorted(self.times, self.end - within_rounding),
+        ]
+        return int(bounds[0]), int(max(bounds))
+
+    @abstractmethod
+    def _decode(self, first: int, stop: int) -> Iterator[Frame]:
+        """Frames `first` to `stop - 1`, or as many of them as there are."""
+
+
+def open_clip(
+    source: Path | str,
+    start: float | None = None,
+    end: float | None = None,
+    fps: float | None = None,
+) -> Clip:
+    """Open a video file, one image, or a folder of images (in natural order of their names).
+
+    `start` and `end` (s) restrict it to a range. `fps` is the frame rate of a folder of images
+    (default 30); a video file knows its own.
+
+    Raises `InputError` if there is nothing at `source`, or nothing that can be read as frames.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"there is no video at {path}: check the path")
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        clip: Clip = _open_images(path, IMAGE_FOLDER_FPS if fps is None else fps)
+    elif fps is not None:
+        raise InputError(f"{path} is a video with a frame rate of its own: leave out the fps")
+    else:
+        clip = _open_video(path)
+    return clip if start is None and end is None else clip.with_range(start, end)
+
+
+@dataclass(eq=False)
+class _VideoFile(Clip):
+    exact_times: bool = True
+    """False where the times are only supposed, the file being too broken to list them."""
+
+    def _decode(self, first: int, stop: int) -> Iterator[Frame]:
+        following = first
+        for image in decord_images(self.path, first, stop):
+            yield Frame(following, float(self.times[following]), image)
+            following += 1
+        if following < stop:
+            yield from self._decode_broken(following, stop)
+
+    def _decode_broken(self, first: int, stop: int) -> Iterator[Frame]:
+        """What OpenCV still gets of the frames from `first` on, up to the first gap in time."""
+        for count, (time, image) in enumerate(opencv_images(self.path)):
+            index = int(np.abs(self.times - time).argmin()) if self.exact_times else count
+            if index > count or count >= stop:
+                return
+            if count >= first:
+                yield Frame(count, time, image)
+
+
+def _open_video(path: Path) -> Clip:
+    facts = decord_facts(path)
+    announced_fps, announced_count = announced(path)
+    if facts is not None:
+        times, fps = facts
+        image = next(decord_images(path, 0, 1), None)
+        cut = is_cut_short(path, times, announced_count / announced_fps)
+        missing = max(announced_count - len(times), 0) if cut else 0
+        times = np.append(times, times[-1] + np.arange(1, missing + 1) / fps)
+    else:
+        fps, times = announced_fps, np.arange(announced_count) / announced_fps
+        image = None
+    if image is None:
+        image = next((image for _, image in opencv_images(path)), None)
+    if image is None:
+        raise InputError(
+            f"{path} cannot be read as a video: give a video file that plays, such as an mp4"
+        )
+    height, width = image.shape[:2]
+    return _VideoFile(path, width, height, fps, times, exact_times=facts is not None)
+
+
+@dataclass(eq=False)
+class _ImageFolder(Clip):
+    files: tuple[Path, ...] = ()
+
+    def _decode(self, first: int, stop: int) -> Iterator[Frame]:
+        for index in range(first, stop):
+            image = _read_image(self.files[index])
+            height, width = image.shape[:2]
+            if (height, width) != (self.height, self.width):
+                raise InputError(
+                    f"{self.files[index]} is {width} x {height} pixels where the images before it "
+                    f"are {self.width} x {self.height}: give images of one size"
+                )
+            yield Frame(index, float(self.times[index]), image)
+
+
+def _open_images(path: Path, fps: float) -> Clip:
+    if not fps > 0:
+        raise InputError(f"a frame rate of {fps:g} makes no clip: give one above 0")
+    files = [path]
+    if path.is_dir():
+        files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+        files = [file for file in files if not file.name.startswith(".")]
+    if not files:
+        raise InputError(
+            f"the folder {path} holds no images: give a video file or a folder of jpg or png files"
+        )
+    files.sort(key=_natural_order)
+    height, width = _read_image(files[0]).shape[:2]
+    times = np.arange(len(files)) / fps
+    return _ImageFolder(path, width, height, fps, times, files=tuple(files))
+
+
+def _natural_order(file: Path) -> list[tuple[int, str]]:
+    """A sorting key in which frame9 comes before frame10."""
+    parts = re.split(r"(\d+)", file.name.lower())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def _read_image(file: Path) -> UInt8[ndarray, "H W 3"]:
+    """An RGB image, turned upright as its EXIF orientation says."""
+    with silenced():
+        content = np.fromfile(file, np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if image is None:
+        raise InputError(f"{file} cannot be read as an image: replace it or take it away")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
