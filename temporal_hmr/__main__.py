@@ -1,0 +1,41 @@
+"""`temporal-hmr DOOR ...`: opens the door named by the first word."""
+
+import sys
+from importlib import import_module
+
+from temporal_hmr.command_line import nearest, run_door
+from temporal_hmr.errors import InputError
+
+DOORS = {
+    "track": "recover the bodies of the people in a video",
+    "train": "train a tokenizer or a model",
+    "evaluate": "measure a model on a labelled data set",
+}
+
+
+def main() -> None:
+    """Hand the words after the first to the door that the first one names."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        return
+    name, *arguments = words
+    if name not in DOORS:
+        near = nearest(name, DOORS)
+        remedy = f"did you mean {near}?" if near else f"there are {', '.join(DOORS)}"
+        raise InputError(f"there is no door {name!r}; {remedy}")
+    import_module(f"temporal_hmr.{name}").main(arguments)
+
+
+def run() -> None:
+    """The console script: `main` with one-line errors and exit codes."""
+    run_door(main)
+
+
+def _usage() -> str:
+    lines = [f"  {name:10}{meaning}" for name, meaning in DOORS.items()]
+    return "\n".join(["usage: temporal-hmr DOOR ... (--help after it tells more)", "", *lines])
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""What leaves the house: result files and pictures."""

@@ -1,0 +1,117 @@
+"""The folder of one video's results: `person_000.npz` and so on, `result.json`, `overlay.mp4`."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from temporal_hmr.errors import InputError
+from temporal_hmr.motion import BodyMotion
+from temporal_hmr.output.npz import SCHEMA_VERSION, Provenance, atomic_path, save_motion
+
+SUMMARY = "result.json"
+OVERLAY = "overlay.mp4"
+
+
+def check_folder(folder: Path, source_sha256: str) -> None:
+    """Make sure, leaving no trace, that results of this source may and can be written to `folder`.
+
+    Raises `InputError` if the system does not let us write there, or if the folder holds the
+    results of another video (of the same name, perhaps), which we would not mix or overwrite.
+    """
+    existing = folder
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder}: {existing}: {error.strerror}; choose another place with "
+            "--output-dir"
+        ) from error
+    previous = _read_summary(folder)
+    if previous is not None and previous.get("source_sha256") != source_sha256:
+        raise InputError(
+            f"{folder} holds the results of another video ({previous.get('source')}); choose "
+            "another place with --output-dir, or move them away"
+        )
+
+
+def write_results(
+    folder: Path, motions: Sequence[BodyMotion], clip: dict[str, object], provenance: Provenance
+) -> list[Path]:
+    """Write one npz per person, then the summary; returns the paths of the npz files.
+
+    `clip` is what the summary says of the video. Results of an earlier run on the same video are
+    replaced. Raises `InputError` if the folder cannot be written to; then folders made on the way
+    are taken away again.
+    """
+    names = [f"person_{motion.person_id:03d}.npz" for motion in motions]
+    people = [_describe(motion, name) for motion, name in zip(motions, names, strict=True)]
+    summary = {"schema_version": SCHEMA_VERSION, **asdict(provenance), **clip, "people": people}
+    with _made(folder), tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as partial:
+        # All are complete before the first of an earlier run goes.
+        for motion, name in zip(motions, names, strict=True):
+            save_motion(motion, Path(partial) / name, provenance)
+        _clear(folder)
+        for name in names:
+            os.replace(Path(partial) / name, folder / name)
+        with atomic_path(folder / SUMMARY) as temporary:
+            temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return [folder / name for name in names]
+
+
+def _describe(motion: BodyMotion, file: str) -> dict[str, object]:
+    return {
+        "person_id": motion.person_id,
+        "file": file,
+        "first_frame": int(motion.frames[0]),
+        "last_frame": int(motion.frames[-1]),
+        "frames_observed": int(motion.observed.sum()),
+        "mean_confidence": round(float(motion.confidence.mean()), 4),
+    }
+
+
+def _read_summary(folder: Path) -> dict | None:
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) else None
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier run's files, so that nobody of it is taken for somebody of this one.
+
+    Only what its summary lists is ours to remove.
+    """
+    previous = _read_summary(folder)
+    if previous is None:
+        return
+    (folder / SUMMARY).unlink()
+    names = [person["file"] for person in previous.get("people", [])]
+    for name in [*names, OVERLAY]:
+        (folder / Path(name).name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make the folder and its parents; if the block fails, those made and still empty go again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException as error:
+        for path in missing:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(
+                f"cannot write to {folder}: {error.strerror}; choose another place with "
+                "--output-dir"
+            ) from error
+        raise

@@ -1,0 +1,209 @@
+"""The result file: one plain npz per person, under the names that AMASS made common.
+
+| field | shape | meaning |
+|---|---|---|
+| `poses` | T 72 | axis-angle of SMPL's 24 joints |
+| `global_orient`, `body_pose` | T 3, T 69 | its first three and its other columns |
+| `betas` | 10 | shape of this person, the same in every frame |
+| `trans` | T 3 | metres, camera frame; the pelvis stands at its rest place + `trans` |
+| `gender`, `mocap_frame_rate`, `fps` | | "neutral", frames per second |
+| `frame_ids`, `timestamps` | T | frame numbers of the video, presentation times in seconds |
+| `bbox_xyxy` | T 4 | pixels |
+| `keypoints2d` | T J 3 | what was detected: pixels and confidence |
+| `joints3d` | T 24 3 | metres, camera frame |
+| `K` | 3 3 | camera matrix, pixels |
+| `observed`, `confidence` | T | False where a frame was filled in from its neighbours; 0..1 |
+| `track_id` | | the person's number |
+| `meta` | | JSON text: schema, axes, units, body, weights, source |
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy import ndarray
+
+from temporal_hmr import skeleton as skeletons
+from temporal_hmr.body.params import SmplParams
+from temporal_hmr.camera import Camera
+from temporal_hmr.errors import InputError
+from temporal_hmr.motion import BodyMotion
+from temporal_hmr.skeleton import Skeleton
+
+SCHEMA_VERSION = 1
+
+_FIELDS = (
+    "poses",
+    "betas",
+    "trans",
+    "fps",
+    "frame_ids",
+    "timestamps",
+    "bbox_xyxy",
+    "keypoints2d",
+    "joints3d",
+    "K",
+    "observed",
+    "confidence",
+    "track_id",
+    "meta",
+)
+"""What a file must hold to be read back; the others repeat these for the sake of other readers."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result came from; written into every file so that it can be traced and repeated."""
+
+    source: str
+    """Name of the video (without its folder)."""
+    source_sha256: str
+    body: str
+    """Name of the body model; shape coefficients mean something only together with it."""
+    body_licence: str
+    weights: str
+    """Name of the weights file."""
+    weights_sha256: str
+    package_version: str
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it when the block ends well, else removed.
+
+    Raises `InputError` where the system refuses (folder gone, no permission, disk full).
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; choose another place with "
+            "--output-dir"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_motion(motion: BodyMotion, path: Path | str, provenance: Provenance) -> None:
+    """Write one person's motion as npz (float32, no pickle); all of the file appears, or nothing.
+
+    Raises `InputError` if the place cannot be written to.
+    """
+    path = Path(path)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **_arrays(motion, provenance))
+
+
+def load_motion(path: Path | str) -> BodyMotion:
+    """Read back what `save_motion` wrote.
+
+    Raises `InputError` if the file is absent, is not an npz, or lacks a field.
+    """
+    path = Path(path)
+    with _open_archive(path) as archive:
+        missing = [name for name in _FIELDS if name not in archive.files]
+        if missing:
+            raise InputError(f"{path} is not a temporal_hmr result: it lacks {', '.join(missing)}")
+        arrays = {name: archive[name] for name in _FIELDS}
+    meta = json.loads(str(arrays["meta"]))
+    if meta["schema_version"] != SCHEMA_VERSION:
+        raise InputError(
+            f"{path} has result schema {meta['schema_version']}, this version of temporal_hmr "
+            f"reads schema {SCHEMA_VERSION}; track the video again"
+        )
+    return _motion(arrays, meta)
+
+
+@contextmanager
+def _open_archive(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"no result file at {path}") from None
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as an npz file: {error}") from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise InputError(f"{path} holds a single array; a result is an npz file")
+    with archive:
+        yield archive
+
+
+def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
+    smpl = motion.smpl.map(lambda tensor: tensor.detach().cpu().float())
+    poses = smpl.poses().numpy()
+    betas = smpl.betas.reshape(-1, smpl.betas.shape[-1])[0].numpy()
+    return {
+        "poses": poses,
+        "global_orient": poses[:, :3],
+        "body_pose": poses[:, 3:],
+        "betas": betas,
+        "trans": smpl.transl.numpy(),
+        "gender": np.array("neutral"),
+        "mocap_frame_rate": np.array(motion.fps, np.float32),
+        "fps": np.array(motion.fps, np.float32),
+        "frame_ids": np.asarray(motion.frames, np.int64),
+        # In float32 an hour is coarser than a tenth of a millisecond, a day than 5 ms.
+        "timestamps": np.asarray(motion.times, np.float64),
+        "bbox_xyxy": np.asarray(motion.boxes, np.float32),
+        "keypoints2d": np.asarray(motion.keypoints, np.float32),
+        "joints3d": np.asarray(motion.joints, np.float32),
+        "K": motion.camera.matrix().cpu().float().numpy(),
+        "observed": np.asarray(motion.observed, bool),
+        "confidence": np.asarray(motion.confidence, np.float32),
+        "track_id": np.array(motion.person_id),
+        "meta": np.array(json.dumps(_meta(motion, provenance))),
+    }
+
+
+def _meta(motion: BodyMotion, provenance: Provenance) -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "axes": "camera frame of OpenCV: x right, y down, z forward",
+        "units": {"length": "metre", "angle": "radian", "image": "pixel", "time": "second"},
+        "model_type": "smpl",
+        "skeleton": motion.skeleton.name,
+        "focal_assumed": motion.camera.assumed,
+        "image_size": [motion.camera.width, motion.camera.height],
+        **asdict(provenance),
+    }
+
+
+def _motion(arrays: dict[str, ndarray], meta: dict) -> BodyMotion:
+    num_frames = len(arrays["frame_ids"])
+    betas = torch.from_numpy(arrays["betas"]).expand(num_frames, -1)
+    matrix = torch.from_numpy(arrays["K"])
+    width, height = meta["image_size"]
+    return BodyMotion(
+        person_id=int(arrays["track_id"]),
+        frames=arrays["frame_ids"],
+        times=arrays["timestamps"],
+        fps=float(arrays["fps"]),
+        smpl=SmplParams.from_poses(
+            torch.from_numpy(arrays["poses"]), betas, torch.from_numpy(arrays["trans"])
+        ),
+        joints=arrays["joints3d"],
+        camera=Camera(
+            matrix.diagonal()[:2], matrix[:2, 2], width, height, assumed=meta["focal_assumed"]
+        ),
+        boxes=arrays["bbox_xyxy"],
+        keypoints=arrays["keypoints2d"],
+        skeleton=_skeleton(meta["skeleton"]),
+        observed=arrays["observed"],
+        confidence=arrays["confidence"],
+    )
+
+
+def _skeleton(name: str) -> Skeleton:
+    skeleton = getattr(skeletons, name, None)
+    if not isinstance(skeleton, Skeleton):
+        raise InputError(f"the result names a skeleton {name!r} that temporal_hmr does not know")
+    return skeleton

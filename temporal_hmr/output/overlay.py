@@ -1,0 +1,213 @@
+"""The video again, with the recovered bodies drawn over the people."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from temporal_hmr.body.model import BodyModel
+from temporal_hmr.errors import InputError
+from temporal_hmr.motion import BodyMotion
+from temporal_hmr.native_output import silenced
+from temporal_hmr.output.npz import atomic_path
+from temporal_hmr.output.rasterize import Drawing, Surface
+from temporal_hmr.skeleton import Skeleton
+
+_PALETTE = (
+    (0.42, 0.63, 0.88),
+    (0.96, 0.62, 0.38),
+    (0.47, 0.77, 0.50),
+    (0.90, 0.50, 0.62),
+    (0.68, 0.57, 0.88),
+    (0.94, 0.81, 0.42),
+    (0.40, 0.76, 0.77),
+    (0.79, 0.64, 0.53),
+)
+"""Soft hues, neighbours in number far apart."""
+_FRAMES_POSED_TOGETHER = 32
+"""Posing bodies one by one costs ten times as much; all at once, memory grows with the clip."""
+
+
+class Images(Protocol):
+    """Numbered RGB images; the part of `video.Frame` that drawing needs."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def image(self) -> UInt8[ndarray, "h w 3"]: ...
+
+
+@dataclass(frozen=True)
+class OverlayStyle:
+    """How bodies are drawn over the picture."""
+
+    opacity: float = 0.85
+    opacity_filled_in: float = 0.4
+    """Of bodies in frames where the person was not seen, filled in from the neighbours in time."""
+    keypoints: bool = False
+    """Whether to draw what the detector saw, as thin lines."""
+    person_ids: bool = True
+
+
+def person_color(person_id: int) -> tuple[float, float, float]:
+    """RGB in 0..1; the same number has the same colour in every video."""
+    return _PALETTE[person_id % len(_PALETTE)]
+
+
+def write_overlay(
+    frames: Iterable[Images],
+    fps: float,
+    motions: Sequence[BodyMotion],
+    body: BodyModel,
+    path: Path | str,
+    style: OverlayStyle | None = None,
+) -> None:
+    """Write `frames` (of one clip, in order) as mp4 with everybody in `motions` drawn in.
+
+    Sizes are rounded up to even numbers, as the format wants. All of the file appears, or nothing.
+    Raises `InputError` if the place cannot be written to or OpenCV lacks the encoder.
+    """
+    artist = Artist(motions, body, style or OverlayStyle())
+    with atomic_path(Path(path)) as temporary:
+        write_video((artist.draw(frame) for frame in frames), fps, temporary)
+
+
+def write_video(images: Iterable[UInt8[ndarray, "h w 3"]], fps: float, path: Path) -> None:
+    """Encode RGB images of one size as MPEG-4 (the codec that every build of OpenCV brings).
+
+    Raises `InputError` if there is no image, or the encoder does not open.
+    """
+    writer = None
+    try:
+        for image in images:
+            height, width = image.shape[:2]
+            if writer is None:
+                writer = _open_writer(path, fps, width + width % 2, height + height % 2)
+            even = cv2.copyMakeBorder(
+                image, 0, height % 2, 0, width % 2, borderType=cv2.BORDER_REPLICATE
+            )
+            writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+    finally:
+        if writer is not None:
+            writer.release()
+    if writer is None:
+        raise InputError(f"no frame to write to {path.name}")
+
+
+class Artist:
+    """Draws the bodies of one clip into its frames, asked for in order of time."""
+
+    def __init__(self, motions: Sequence[BodyMotion], body: BodyModel, style: OverlayStyle) -> None:
+        self._style = style
+        self._surface = Surface(np.asarray(body.faces), len(body.v_template))
+        self._people = [(motion, _PosedBodies(motion, body)) for motion in motions]
+
+    def draw(self, frame: Images) -> UInt8[ndarray, "h w 3"]:
+        """A copy of the frame's image with everybody who is present in it."""
+        image = frame.image.copy()
+        present = [
+            (motion, at, posed.vertices(at))
+            for motion, posed in self._people
+            if (at := motion.at(frame.index)) is not None
+        ]
+        # Far to near, so that the softened outline of the nearer person lies over the farther.
+        present.sort(key=lambda entry: -float(entry[2][:, 2].mean()))
+        depth = np.full(image.shape[:2], np.inf, np.float32)
+        for motion, at, vertices in present:
+            colors = self._surface.shade(vertices, np.array(person_color(motion.person_id)))
+            drawing = self._surface.draw(vertices, colors, motion.camera)
+            if drawing is not None:
+                observed = bool(motion.observed[at])
+                opacity = self._style.opacity if observed else self._style.opacity_filled_in
+                _blend(image, frame.image, depth, drawing, opacity)
+        for motion, at, _ in present:
+            self._annotate(image, motion, at)
+        return image
+
+    def _annotate(self, image: UInt8[ndarray, "h w 3"], motion: BodyMotion, at: int) -> None:
+        if self._style.keypoints:
+            _draw_keypoints(image, motion.keypoints[at], motion.skeleton)
+        if self._style.person_ids:
+            _draw_label(image, motion.boxes[at], motion.person_id)
+
+
+class _PosedBodies:
+    """Vertices of one person frame by frame, posed some frames at a time."""
+
+    def __init__(self, motion: BodyMotion, body: BodyModel) -> None:
+        self._motion, self._body = motion, body
+        self._begin, self._block = 0, np.zeros((0, 0, 3), np.float32)
+
+    def vertices(self, position: int) -> Float[ndarray, "v 3"]:
+        """In the camera frame, metres."""
+        if not self._begin <= position < self._begin + len(self._block):
+            smpl = self._motion.smpl[position : position + _FRAMES_POSED_TOGETHER]
+            self._begin = position
+            self._block = self._body.vertices(smpl).detach().cpu().float().numpy()
+        return self._block[position - self._begin]
+
+
+def _blend(
+    image: UInt8[ndarray, "h w 3"],
+    background: UInt8[ndarray, "h w 3"],
+    depth: Float[ndarray, "h w"],
+    drawing: Drawing,
+    opacity: float,
+) -> None:
+    """Put a drawing over image and depth, where it is nearer than what is there.
+
+    The picture shines through from `background`, the untouched frame: where two people overlap the
+    farther must not show through the nearer.
+    """
+    rows_columns = drawing.window.slices
+    nearer = drawing.depth < depth[rows_columns]
+    depth[rows_columns][nearer] = drawing.depth[nearer]
+    mask = nearer.astype(np.float32)
+    # A 3 x 3 box over coverage and coloured coverage alike softens the stairs of the outline.
+    coverage = cv2.blur(mask, (3, 3))
+    color = cv2.blur(drawing.color * mask[..., None], (3, 3))
+    color *= 255 / np.maximum(coverage, 1e-6)[..., None]
+    inside = coverage[..., None]
+    painted = opacity * color + (1 - opacity) * background[rows_columns]
+    image[rows_columns] = (inside * painted + (1 - inside) * image[rows_columns] + 0.5).astype(
+        np.uint8
+    )
+
+
+def _draw_keypoints(
+    image: UInt8[ndarray, "h w 3"], keypoints: Float[ndarray, "joints 3"], skeleton: Skeleton
+) -> None:
+    known = keypoints[:, 2] > 0
+    points = [tuple(map(int, np.round(point))) for point in keypoints[:, :2]]
+    for bone in skeleton.bones:
+        start, end = skeleton.indices(*bone)
+        if known[start] and known[end]:
+            cv2.line(image, points[start], points[end], (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def _draw_label(image: UInt8[ndarray, "h w 3"], box: Float[ndarray, "4"], person_id: int) -> None:
+    """The person's number above their box, in their colour with a dark rim."""
+    scale, font = max(image.shape[0] / 900, 0.5), cv2.FONT_HERSHEY_SIMPLEX
+    thickness = max(round(2 * scale), 1)
+    (width, height), _ = cv2.getTextSize(str(person_id), font, scale, thickness)
+    place = (int((box[0] + box[2] - width) / 2), max(int(box[1] - height / 2), height + 2))
+    color = tuple(255 * channel for channel in person_color(person_id))
+    for stroke, ink in ((thickness + 3, (40, 40, 40)), (thickness, color)):
+        cv2.putText(image, str(person_id), place, font, scale, ink, stroke, cv2.LINE_AA)
+
+
+def _open_writer(path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
+    with silenced():
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+    if not writer.isOpened():
+        raise InputError(
+            f"cannot encode {width}x{height} video as {path.suffix} in {path.parent}; check "
+            "that the folder can be written to and that opencv-contrib-python came from a wheel, "
+            "or pass --no-render"
+        )
+    return writer

@@ -1,0 +1,162 @@
+"""Draw triangle meshes without a graphics card or a display, with OpenCV 5's rasteriser.
+
+`cv2.triangleRasterize` looks along OpenGL's axes (y up, z towards the viewer) and knows one focal
+length and a centred principal point. Any pinhole camera fits it exactly once the points are
+sheared: with x' = x fx/fy + z (cx - W/2)/fy and y' = y + z (cy - H/2)/fy, the centred camera of
+focal length fy sees x', y', z where the real one sees x, y, z. Pixel (column, row) covers
+[column, column + 1) x [row, row + 1), its centre lies at + 0.5.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy import sparse
+
+from temporal_hmr.camera import Camera
+from temporal_hmr.errors import InputError
+
+NEAR = 0.05
+"""Metres. OpenCV's rasteriser paints garbage for triangles that cross the camera plane, so whoever
+has a corner nearer than this is left out."""
+
+_KEY_LIGHT = (-0.45, -0.70, -0.55)
+_FILL_LIGHT = (0.80, 0.05, -0.45)
+"""Directions towards the lights in the camera frame (x right, y down, z forward): from above left
+behind the camera, and a weak one from the right so that no side is flat."""
+_AMBIENT, _KEY, _FILL = 0.36, 0.68, 0.20
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels, `right` and `bottom` excluded."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an image with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What one mesh looks like, within the rectangle of the image that it covers."""
+
+    window: Window
+    color: Float[ndarray, "h w 3"]
+    """0..1; black where nothing was drawn."""
+    depth: Float[ndarray, "h w"]
+    """Metres along the optical axis; infinite where nothing was drawn."""
+
+
+class Surface:
+    """The triangles of one mesh topology, made ready to be shaded and drawn many times."""
+
+    def __init__(self, faces: Int[ndarray, "f 3"], num_vertices: int) -> None:
+        """`faces` wind counter-clockwise seen from outside.
+
+        Raises `InputError` if the installed OpenCV is too old to draw.
+        """
+        require_rasterizer()
+        self.faces = np.ascontiguousarray(faces, np.int32)
+        corners = self.faces.reshape(-1)
+        owners = np.repeat(np.arange(len(faces)), 3)
+        self._faces_of_vertex = sparse.csr_matrix(
+            (np.ones(len(corners), np.float32), (corners, owners)), (num_vertices, len(faces))
+        )
+
+    def normals(self, vertices: Float[ndarray, "v 3"]) -> Float[ndarray, "v 3"]:
+        """Unit normals at the vertices, each the mean of its triangles' weighted by their areas."""
+        a, b, c = (vertices[self.faces[:, corner]] for corner in range(3))
+        summed = self._faces_of_vertex @ np.cross(b - a, c - a)
+        return summed / np.maximum(np.linalg.norm(summed, axis=-1, keepdims=True), 1e-12)
+
+    def shade(
+        self, vertices: Float[ndarray, "v 3"], color: Float[ndarray, "*v 3"]
+    ) -> Float[ndarray, "v 3"]:
+        """Matt surface of this colour (one for all vertices, or one each) under key and fill light.
+
+        Vertices are in the camera frame, to which the lights are fixed.
+        """
+        normals = self.normals(vertices)
+        light = np.full(len(vertices), _AMBIENT, np.float32)
+        for direction, strength in ((_KEY_LIGHT, _KEY), (_FILL_LIGHT, _FILL)):
+            towards = np.asarray(direction, np.float32) / np.linalg.norm(direction)
+            light += strength * np.clip(normals @ towards, 0, None)
+        return np.clip(light[:, None] * np.asarray(color, np.float32), 0, 1)
+
+    def draw(
+        self, vertices: Float[ndarray, "v 3"], colors: Float[ndarray, "v 3"], camera: Camera
+    ) -> Drawing | None:
+        """Draw with colours interpolated between vertices; None if nothing is within the image.
+
+        Vertices are in the camera frame, metres. Triangles reaching nearer than `NEAR` are omitted.
+        """
+        in_front = vertices[:, 2] > NEAR
+        faces = self.faces[in_front[self.faces].all(axis=1)]
+        if len(faces) == 0:
+            return None
+        window = _visible_window(vertices[in_front], camera)
+        if window is None:
+            return None
+        return _rasterize(vertices, faces, colors, camera, window)
+
+
+def require_rasterizer() -> None:
+    """Raise `InputError` unless the installed OpenCV can draw triangles."""
+    if not hasattr(cv2, "triangleRasterize"):
+        raise InputError(
+            f"drawing needs OpenCV 5, this is {cv2.__version__}; install "
+            "opencv-contrib-python>=5 or pass --no-render"
+        )
+
+
+def _visible_window(points: Float[ndarray, "v 3"], camera: Camera) -> Window | None:
+    focal, center = camera.focal.numpy(), camera.center.numpy()
+    pixels = points[:, :2] / points[:, 2:] * focal + center
+    size = np.array([camera.width, camera.height])
+    low = np.clip(np.floor(pixels.min(axis=0)), 0, size).astype(int)
+    high = np.clip(np.ceil(pixels.max(axis=0)), 0, size).astype(int)
+    if (low >= high).any():
+        return None
+    return Window(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+
+def _rasterize(
+    vertices: Float[ndarray, "v 3"],
+    faces: Int[ndarray, "f 3"],
+    colors: Float[ndarray, "v 3"],
+    camera: Camera,
+    window: Window,
+) -> Drawing:
+    width, height = window.right - window.left, window.bottom - window.top
+    focal_x, focal_y = camera.focal.tolist()
+    center_x, center_y = camera.center.tolist()
+    x, y, z = vertices.T
+    sheared_x = x * (focal_x / focal_y) + z * ((center_x - window.left - width / 2) / focal_y)
+    sheared_y = y + z * ((center_y - window.top - height / 2) / focal_y)
+    points = np.stack([sheared_x, -sheared_y, -z], axis=-1).astype(np.float32)
+    far = float(z.max()) * 1.1 + 1.0
+    color = np.zeros((height, width, 3), np.float32)
+    depth = np.full((height, width), far, np.float32)
+    cv2.triangleRasterize(
+        points,
+        faces,
+        np.ascontiguousarray(colors, np.float32),
+        color,
+        depth,
+        np.eye(4, dtype=np.float32),
+        2 * math.atan(height / 2 / focal_y),
+        NEAR / 2,
+        far,
+    )
+    # OpenCV hands the untouched depths back rounded, so they compare as "well beyond the mesh".
+    depth[depth > far - 0.5] = np.inf
+    return Drawing(window, color, depth)

@@ -1,0 +1,288 @@
+"""From a video to the bodies of the people in it: the straight line behind the `track` door."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from temporal_hmr.body.load import load_body
+from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.params import SmplParams
+from temporal_hmr.camera import Camera
+from temporal_hmr.checkpoint import file_hash
+from temporal_hmr.command_line import Stage, nearest
+from temporal_hmr.errors import InputError
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.output.folder import OVERLAY, write_results
+from temporal_hmr.output.npz import Provenance
+from temporal_hmr.output.overlay import OverlayStyle, write_overlay
+from temporal_hmr.people.mediapipe import MediapipePeople
+from temporal_hmr.people.tracker import Tracker
+from temporal_hmr.recover import default_weights, load_model, recover
+from temporal_hmr.video import Clip, open_clip
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """What can be chosen when a video is tracked."""
+
+    body: Path | str | None = None
+    """An SMPL file; None is the open body that comes with the package."""
+    weights: Path | str | None = None
+    """None is the model that comes with the package."""
+    focal: float | None = None
+    """Pixels; None assumes the image diagonal."""
+    person: str = "all"
+    """"all", "largest" (who fills most of the picture over the whole clip) or a person's number."""
+    start: float | None = None
+    end: float | None = None
+    """Seconds."""
+    device: str = "auto"
+    progress: bool = False
+    """Whether to report each stage on standard error."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedPerson:
+    """One person in one frame."""
+
+    person_id: int
+    smpl: SmplParams
+    """No batch axis; camera frame."""
+    joints: Float[ndarray, "24 3"]
+    """SMPL's kinematic joints in the camera frame, metres."""
+    box: Float[ndarray, "4"]
+    """x_min, y_min, x_max, y_max in pixels."""
+    observed: bool
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFrame:
+    """Everybody in one frame."""
+
+    index: int
+    time: float
+    """Seconds."""
+    people: list[TrackedPerson]
+
+
+@dataclass(frozen=True, eq=False)
+class TrackResult:
+    """The bodies found in one clip; iterating goes through its frames."""
+
+    motions: list[BodyMotion]
+    """One for each person, in the order of their numbers."""
+    clip: Clip
+    camera: Camera
+    body: BodyModel
+    frames: Int[ndarray, "N"]
+    """Numbers of all frames that were looked at, whether anybody was in them or not."""
+    times: Float[ndarray, "N"]
+    """Their presentation times in seconds."""
+    provenance: Provenance
+    progress: bool = False
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[TrackedFrame]:
+        for index, time in zip(self.frames.tolist(), self.times.tolist(), strict=True):
+            people = [
+                _person_at(motion, position)
+                for motion in self.motions
+                if (position := motion.at(index)) is not None
+            ]
+            yield TrackedFrame(index, time, people)
+
+    def save(self, folder: Path | str) -> list[Path]:
+        """Write `person_000.npz` and so on and `result.json`; returns the paths of the npz files.
+
+        Raises `InputError` if the folder cannot be written to.
+        """
+        clip = {
+            "fps": self.clip.fps,
+            "image_size": [self.camera.width, self.camera.height],
+            "num_frames": len(self),
+        }
+        return write_results(Path(folder), self.motions, clip, self.provenance)
+
+    def render(self, folder: Path | str, style: OverlayStyle | None = None) -> Path:
+        """Write `overlay.mp4`: the clip, read again, with the bodies drawn in; returns its path.
+
+        Raises `InputError` if the folder cannot be written to or there is no encoder.
+        """
+        path = Path(folder) / OVERLAY
+        frames = Stage("drawing", self.progress).track(self.clip, total=len(self))
+        write_overlay(frames, self.clip.fps, self.motions, self.body, path, style)
+        return path
+
+
+@dataclass(frozen=True, eq=False)
+class TrackJob:
+    """Everything opened, loaded and found to be in order; nothing computed yet."""
+
+    clip: Clip
+    model: Hmr
+    body: BodyModel
+    camera: Camera
+    person: str
+    provenance: Provenance
+    progress: bool
+
+
+def track_video(source: Path | str, settings: TrackSettings | None = None) -> TrackResult:
+    """Find the people in a video (or folder of images) and recover their bodies through time.
+
+    Raises `InputError` if the source, the body or the weights cannot be used.
+    """
+    return run_job(prepare_job(source, settings or TrackSettings()))
+
+
+def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
+    """Open and check all that is asked for, before any heavy work.
+
+    Raises `InputError` for whatever cannot be used.
+    """
+    _check_person(settings.person)
+    if settings.focal is not None and not settings.focal > 0:
+        raise InputError(f"--focal takes a positive number of pixels, not {settings.focal:g}")
+    device = _device(settings.device)
+    clip = open_clip(source, start=settings.start, end=settings.end)
+    body = load_body(settings.body)
+    weights = default_weights() if settings.weights is None else Path(settings.weights)
+    model = load_model(weights, device)
+    return TrackJob(
+        clip=clip,
+        model=model,
+        body=body,
+        camera=_camera(clip, settings.focal),
+        person=settings.person,
+        provenance=_provenance(Path(source), weights, body),
+        progress=settings.progress,
+    )
+
+
+def run_job(job: TrackJob) -> TrackResult:
+    """See, follow and recover. Memory holds one image at a time, however long the clip."""
+    tracks, frames, times = _follow(job)
+    chosen = choose_people(tracks, job.person)
+    recovering = Stage("recovering", job.progress).track(chosen, len(chosen), unit="person")
+    motions = [
+        recover(job.model, job.body, track, job.camera, job.clip.fps) for track in recovering
+    ]
+    if not motions:
+        _log.warning("nobody was found in %s", job.provenance.source)
+    return TrackResult(
+        motions, job.clip, job.camera, job.body, frames, times, job.provenance, job.progress
+    )
+
+
+def choose_people(tracks: list[Track], person: str) -> list[Track]:
+    """Those asked for: "all", "largest", or the one with that number.
+
+    Raises `InputError` if nobody has the number.
+    """
+    if person == "all" or not tracks:
+        return tracks
+    if person == "largest":
+        return [max(tracks, key=_filled_area)]
+    chosen = [track for track in tracks if str(track.person_id) == person]
+    if not chosen:
+        seen = ", ".join(str(track.person_id) for track in tracks)
+        raise InputError(f"there is no person {person}; the people in this video are {seen}")
+    return chosen
+
+
+def _filled_area(track: Track) -> float:
+    return float(np.prod(track.boxes[:, 2:] - track.boxes[:, :2], axis=-1).sum())
+
+
+def _follow(job: TrackJob) -> tuple[list[Track], Int[ndarray, "N"], Float[ndarray, "N"]]:
+    tracker = Tracker()
+    frames, times = [], []
+    with MediapipePeople() as detector:
+        for frame in Stage("finding people", job.progress).track(job.clip, total=len(job.clip)):
+            tracker.update(frame, detector.people(frame))
+            frames.append(frame.index)
+            times.append(frame.time)
+    if not frames:
+        raise InputError(f"{job.clip.path} gave not a single frame; check --start and --end")
+    return tracker.tracks(), np.array(frames), np.array(times)
+
+
+def _person_at(motion: BodyMotion, position: int) -> TrackedPerson:
+    return TrackedPerson(
+        person_id=motion.person_id,
+        smpl=motion.smpl[position],
+        joints=motion.joints[position],
+        box=motion.boxes[position],
+        observed=bool(motion.observed[position]),
+        confidence=float(motion.confidence[position]),
+    )
+
+
+def _check_person(person: str) -> None:
+    if person in ("all", "largest") or person.isdigit():
+        return
+    near = nearest(person, ("all", "largest"))
+    raise InputError(
+        f"--person takes all, largest or a person's number, not {person!r}"
+        + (f"; did you mean {near}?" if near else "")
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if not re.fullmatch(r"cuda(:\d+)?", name):
+        raise InputError(f"--device takes auto, cpu, cuda or cuda:1 and so on, not {name!r}")
+    device = torch.device(name)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"there is no device {name} here; pass --device cpu, or leave it out")
+    return device
+
+
+def _camera(clip: Clip, focal: float | None) -> Camera:
+    if focal is None:
+        return Camera.with_assumed_focal(clip.width, clip.height)
+    return Camera.with_focal(focal, clip.width, clip.height)
+
+
+def _provenance(source: Path, weights: Path, body: BodyModel) -> Provenance:
+    try:
+        package_version = version("temporal-hmr")
+    except PackageNotFoundError:
+        package_version = "not installed"
+    return Provenance(
+        source=source.name,
+        source_sha256=digest(source),
+        body=body.name,
+        body_licence=body.licence,
+        weights=weights.name,
+        weights_sha256=file_hash(weights),
+        package_version=package_version,
+    )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files in a folder; hexadecimal."""
+    if not path.is_dir():
+        return file_hash(path)
+    names_and_hashes = [
+        f"{file.name} {file_hash(file)}\n" for file in sorted(path.iterdir()) if file.is_file()
+    ]
+    return hashlib.sha256("".join(names_and_hashes).encode()).hexdigest()

@@ -1,0 +1,165 @@
+"""What every door promises: one line for a mistake, the right status, help at once."""
+
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from temporal_hmr.command_line import DoorParser, Stage, counted, nearest, run_door, with_dashes
+from temporal_hmr.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*words: str) -> subprocess.CompletedProcess:
+    """`python -m temporal_hmr...` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+
+def make_parser() -> DoorParser:
+    parser = DoorParser("door", "A door.")
+    parser.add_argument("source", nargs="?")
+    parser.add_argument("-o", "--output-dir", default="outputs")
+    parser.add_argument("--no-render", action="store_true")
+    return parser
+
+
+class TestParser:
+    @pytest.mark.parametrize("option", ["--output-dir", "--output_dir"])
+    @pytest.mark.parametrize("joined", [True, False])
+    def test_dashes_and_underscores_are_alike(self, option: str, joined: bool) -> None:
+        words = [f"{option}=a_b"] if joined else [option, "a_b"]
+        assert make_parser().parse_args(words).output_dir == "a_b"
+
+    def test_only_option_names_are_touched(self) -> None:
+        assert [with_dashes(word) for word in ("my_clip.mp4", "-a_b", "--a_b=c_d")] == [
+            "my_clip.mp4",
+            "-a_b",
+            "--a-b=c_d",
+        ]
+
+    @pytest.mark.parametrize(
+        ("words", "line"),
+        [
+            (["--outptu-dir", "x"], "unknown option --outptu-dir; did you mean --output-dir?"),
+            (["clip.mp4", "--no-rendr"], "unknown option --no-rendr; did you mean --no-render?"),
+            (["--zzz=3"], "unknown option --zzz (see"),
+            (["a.mp4", "b.mp4"], "one argument too many: 'b.mp4'"),
+            (["--output-dir"], "expected one argument"),
+            # Abbreviations would change their meaning with the next option that is added.
+            (["--no-r"], "unknown option --no-r; did you mean --no-render?"),
+        ],
+    )
+    def test_a_mistake_is_one_line_and_status_2(self, words, line, capsys) -> None:
+        with pytest.raises(SystemExit) as exit_:
+            make_parser().parse_args(words)
+        shown = capsys.readouterr().err
+        assert exit_.value.code == 2
+        assert shown.startswith("error: ") and shown.count("\n") == 1
+        assert line in shown
+
+    def test_nearest_is_none_for_nothing_alike(self) -> None:
+        assert nearest("trakc", ["track", "train"]) == "track"
+        assert nearest("xyz", ["track", "train"]) is None
+
+
+class TestRunDoor:
+    def leave(self, main) -> int | str | None:
+        with pytest.raises(SystemExit) as exit_:
+            run_door(main)
+        return exit_.value.code
+
+    def test_success_is_0_and_silent(self, capsys) -> None:
+        assert self.leave(lambda: None) == 0
+        assert capsys.readouterr() == ("", "")
+
+    def test_input_error_is_one_line_without_traceback(self, capsys) -> None:
+        def main() -> None:
+            raise InputError("no video at\n  walk.mp4")
+
+        assert self.leave(main) == 2
+        assert capsys.readouterr().err == "error: no video at walk.mp4\n"
+
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            ((), "interrupted: nothing was written\n"),
+            (("out is there",), "interrupted: out is there\n"),
+        ],
+    )
+    def test_interrupt_tells_what_is_kept(self, said, shown, capsys) -> None:
+        def main() -> None:
+            raise KeyboardInterrupt(*said)
+
+        assert self.leave(main) == 130
+        assert capsys.readouterr().err == shown
+
+    def test_our_own_mistakes_keep_their_traceback(self) -> None:
+        with pytest.raises(ZeroDivisionError):
+            run_door(lambda: 1 / 0)
+
+    def test_warnings_of_ours_are_one_line_and_those_of_others_are_not_shown(self, capsys) -> None:
+        import warnings
+
+        def main() -> None:
+            logging.getLogger("temporal_hmr.video").warning("%s breaks\noff", "walk.mp4")
+            warnings.warn("deprecated", UserWarning, stacklevel=1)
+
+        assert self.leave(main) == 0
+        assert capsys.readouterr().err == "warning: walk.mp4 breaks off\n"
+        assert not logging.getLogger("temporal_hmr").handlers
+
+    def test_a_closed_pipe_is_no_error(self) -> None:
+        program = (
+            "from temporal_hmr.command_line import run_door\n"
+            "run_door(lambda: [print('line') for _ in range(100000)])"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(10) == 0
+
+
+class TestStage:
+    def test_items_pass_and_one_line_tells_how_many(self, capsys) -> None:
+        assert list(Stage("drawing").track(range(3))) == [0, 1, 2]
+        shown = capsys.readouterr().err
+        assert shown.startswith("drawing: 3 frames in ") and shown.count("\n") == 1
+
+    def test_a_stage_not_shown_is_silent(self, capsys) -> None:
+        assert list(Stage("drawing", shown=False).track("ab")) == ["a", "b"]
+        assert capsys.readouterr().err == ""
+
+    def test_counted(self) -> None:
+        assert [counted(n, "person") for n in (0, 1, 2)] == ["0 people", "1 person", "2 people"]
+
+
+class TestDoors:
+    def test_help_is_quick_and_names_the_options(self) -> None:
+        begun = time.monotonic()
+        helped = run("temporal_hmr.track", "--help")
+        assert time.monotonic() - begun < 2  # 0.05 s on an idle machine; torch alone takes longer
+        assert helped.returncode == 0
+        for option in ("SOURCE", "--output-dir", "--body", "--person", "--no-render", "--sample"):
+            assert option in helped.stdout
+
+    def test_doors_by_name(self) -> None:
+        listed = run("temporal_hmr", "--help")
+        assert listed.returncode == 0 and "track" in listed.stdout
+        through = run("temporal_hmr", "track", "--help")
+        assert through.returncode == 0 and "--sample" in through.stdout
+        wrong = run("temporal_hmr", "trakc")
+        assert (wrong.returncode, wrong.stdout) == (2, "")
+        assert wrong.stderr == "error: there is no door 'trakc'; did you mean track?\n"
