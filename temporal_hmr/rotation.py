@@ -25,8 +25,8 @@ def axis_angle_to_matrix(axis_angle: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b
     Written with sin(a)/a and (1-cos(a))/a^2 = 2 (sin(a/2)/a)^2, whose limits `torch.sinc` knows.
     """
     squared = (axis_angle * axis_angle).sum(-1, keepdim=True)
-    # Keeps the root differentiable; too small to show in either coefficient.
-    angle = (squared + torch.finfo(axis_angle.dtype).eps ** 2).sqrt()[..., None]
+    tiny = torch.finfo(axis_angle.dtype).tiny
+    angle = (squared + tiny).sqrt()[..., None]
     cross = skew(axis_angle)
     sine = torch.sinc(angle / torch.pi)
     cosine = 0.5 * torch.sinc(angle / (2 * torch.pi)) ** 2

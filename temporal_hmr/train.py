@@ -1,6 +1,7 @@
 """Train the keypoint tokenizer, then the body model: `python -m temporal_hmr.train CONFIG`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,6 +20,10 @@ from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
 from temporal_hmr.training.loop import LoopSettings, fit
 from temporal_hmr.training.tasks import HmrTask, TokenizerTask, Windows
+
+
+TOKENIZER_FRAMES = 4
+"""Frames of a clip when single poses are learned: many short clips differ more than few long."""
 
 
 class MocapConfig(Config):
@@ -71,7 +76,7 @@ def train(config: TrainingConfig, data: Path, folder: Path, device: torch.device
     windows = _windows(config, data)
     torch.manual_seed(config.tokenizer_training.seed)
     tokenizer = KeypointTokenizer(config.model.tokenizer)
-    lesson = TokenizerTask(tokenizer, windows, device)
+    lesson = TokenizerTask(tokenizer, replace(windows, frames=TOKENIZER_FRAMES), device)
     tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
     tokenizer_path = folder / "tokenizer.safetensors"
     save_checkpoint(
