@@ -188,7 +188,7 @@ def _on_body(smpl: SmplParams, trained: BodyModel, body: BodyModel) -> SmplParam
 
 
 def matching_betas(
-    betas: Float[Tensor, "*b 10"], source: BodyModel, target: BodyModel, ridge: float = 1e-3
+    betas: Float[Tensor, "*b 10"], source: BodyModel, target: BodyModel, ridge: float = 1e-5
 ) -> Float[Tensor, "*b 10"]:
     """Shape of one body whose rest joints are nearest to those of another body's shape.
 

@@ -80,7 +80,7 @@ def _check_opcodes(path: Path) -> None:
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name in _BEYOND_THE_FILE:
                 raise InputError(f"fetches objects by opcode {opcode.name}; refusing to run it")
-            if opcode.name in {"PUT", "LONG_BINPUT"} and not 0 <= int(argument) <= size:
+            if opcode.name in {"PUT", "LONG_BINPUT"} and not 0 <= int(argument or 0) <= size:
                 raise pickle.UnpicklingError("it numbers more objects than it can hold")
 
 

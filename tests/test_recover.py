@@ -1,0 +1,116 @@
+"""From tracks to motions: windows, gaps, other bodies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from temporal_hmr.body.load import load_body
+from temporal_hmr.body.model import BodyModel
+from temporal_hmr.camera import Camera
+from temporal_hmr.errors import InputError
+from temporal_hmr.models.body_decoder import BodyDecoderConfig
+from temporal_hmr.models.encoder import FrameEncoderConfig
+from temporal_hmr.models.hmr import Hmr, HmrConfig
+from temporal_hmr.models.joint_motion import JointMotionConfig
+from temporal_hmr.motion import Track
+from temporal_hmr.recover import matching_betas, recover
+from temporal_hmr.skeleton import COCO17, COCO23
+from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
+
+CAMERA = Camera.with_assumed_focal(640, 480)
+
+
+@pytest.fixture(scope="module")
+def model() -> Hmr:
+    torch.manual_seed(0)
+    config = HmrConfig(
+        tokenizer=KeypointTokenizerConfig(width=16, layers=1, codes=32, code_dim=8, tokens=6),
+        encoder=FrameEncoderConfig(width=32, heads=2),
+        decoder=BodyDecoderConfig(heads=2, layers=1),
+        motion=JointMotionConfig(heads=2, layers=1),
+        window=8,
+    )
+    return Hmr(config).eval()
+
+
+@pytest.fixture(scope="module")
+def body() -> BodyModel:
+    return load_body()
+
+
+def a_track(frames: list[int]) -> Track:
+    generator = np.random.default_rng(0)
+    shape = generator.uniform(100, 300, (1, 23, 2))
+    drift = np.array(frames)[:, None, None] * np.array([1.0, 0.3])
+    scores = np.full((len(frames), 23, 1), 0.9)
+    keypoints = np.concatenate([shape + drift, scores], -1).astype(np.float32)
+    boxes = np.concatenate([keypoints[..., :2].min(1), keypoints[..., :2].max(1)], -1)
+    return Track(3, np.array(frames), np.array(frames) / 25, boxes, keypoints, COCO23)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 8, 9, 12, 30])
+def test_any_length(model: Hmr, body: BodyModel, frames: int) -> None:
+    motion = recover(model, body, a_track(list(range(5, 5 + frames))), CAMERA, 25.0)
+    assert len(motion) == frames
+    assert motion.frames[0] == 5
+    assert motion.observed.all()
+    for tensor in (motion.smpl.global_orient, motion.smpl.transl):
+        assert torch.isfinite(tensor).all()
+    rotations = motion.smpl.rotations()
+    identity = torch.eye(3).expand_as(rotations)
+    torch.testing.assert_close(rotations @ rotations.mT, identity, atol=1e-5, rtol=0)
+    torch.testing.assert_close(motion.smpl.betas, motion.smpl.betas[:1].expand(frames, 10))
+
+
+def test_gaps_are_filled_and_marked(model: Hmr, body: BodyModel) -> None:
+    motion = recover(model, body, a_track([0, 1, 2, 6, 7]), CAMERA, 25.0)
+    assert motion.frames.tolist() == list(range(8))
+    assert motion.observed.tolist() == [True] * 3 + [False] * 3 + [True] * 2
+    assert (motion.keypoints[3:6] == 0).all()
+    assert (motion.confidence[3:6] == 0).all()
+    assert motion.times[4] == pytest.approx(4 / 25)
+    assert motion.at(4) == 4
+    assert motion.at(9) is None
+
+
+def test_joints_are_those_of_the_parameters(model: Hmr, body: BodyModel) -> None:
+    motion = recover(model, body, a_track(list(range(10))), CAMERA, 25.0)
+    np.testing.assert_allclose(motion.joints, body.joints(motion.smpl).numpy(), atol=1e-5)
+
+
+def test_frames_far_apart_do_not_share_windows(model: Hmr, body: BodyModel) -> None:
+    """The end of a long clip does not depend on how it began."""
+    track = a_track(list(range(40)))
+    changed = track.keypoints.copy()
+    changed[:4, :, :2] += 30
+    first = recover(model, body, track, CAMERA, 25.0).smpl.body_pose
+    second = recover(model, body, replace(track, keypoints=changed), CAMERA, 25.0).smpl.body_pose
+    torch.testing.assert_close(first[20:], second[20:], atol=1e-6, rtol=0)
+    assert float((first[:4] - second[:4]).abs().max()) > 1e-5
+
+
+def test_other_keypoints_are_refused(model: Hmr, body: BodyModel) -> None:
+    with pytest.raises(InputError, match="COCO17"):
+        recover(model, body, replace(a_track([0, 1]), skeleton=COCO17), CAMERA, 25.0)
+
+
+def test_matching_betas_between_equal_bodies(body: BodyModel) -> None:
+    """Tall stays tall: the fitted skeleton is within millimetres of the wanted one."""
+    torch.manual_seed(0)
+    betas = torch.randn(3, 10)
+    fitted = matching_betas(betas, body, body)
+    wanted, found = body.rest_joints(betas), body.rest_joints(fitted)
+    assert float((wanted - found).norm(dim=-1).max()) < 0.004
+
+
+def test_another_body_takes_over_pose_and_place(model: Hmr, body: BodyModel) -> None:
+    other = load_body()
+    other.name = "another"
+    other.joint_template += torch.tensor([0.0, 0.05, 0.0])
+    track = a_track(list(range(10)))
+    ours = recover(model, body, track, CAMERA, 25.0)
+    theirs = recover(model, other, track, CAMERA, 25.0)
+    torch.testing.assert_close(ours.smpl.rotations(), theirs.smpl.rotations())
+    np.testing.assert_allclose(ours.joints[:, 0], theirs.joints[:, 0], atol=1e-4)

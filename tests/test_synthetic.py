@@ -1,0 +1,134 @@
+"""Synthetic views of motion: the truth projects onto the clean detections, noise is noise."""
+
+import pytest
+import torch
+from torch import Generator
+
+from temporal_hmr.body.load import load_body
+from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect, smooth_noise
+from temporal_hmr.data.synthetic import Augmentation, MotionBank, synthesise
+from temporal_hmr.data.take import MocapTake
+from temporal_hmr.models.hmr import PosedBody, project_to_box
+from temporal_hmr.rotation import axis_angle_to_matrix
+from temporal_hmr.skeleton import COCO23, SMPL24
+
+KNOWN_FOCAL = Augmentation(assumed_focal_share=0.0)
+
+
+def swinging_take(seconds: float = 3.0, fps: float = 30.0, phase: float = 0.0) -> MocapTake:
+    """Someone swinging arms and legs while walking along Z."""
+    times = torch.arange(int(seconds * fps)) / fps
+    pose = torch.zeros(len(times), 24, 3)
+    swing = torch.sin(2 * torch.pi * times + phase)
+    pose[:, SMPL24.index("left_hip"), 0] = 0.5 * swing
+    pose[:, SMPL24.index("right_hip"), 0] = -0.5 * swing
+    pose[:, SMPL24.index("left_shoulder"), 2] = -1.2 + 0.2 * swing
+    pose[:, SMPL24.index("right_shoulder"), 2] = 1.2 + 0.2 * swing
+    walk = torch.stack([0 * times, torch.full_like(times, 0.9), times], -1)
+    return MocapTake("swing", "s", axis_angle_to_matrix(pose), walk, fps, torch.zeros(10))
+
+
+@pytest.fixture(scope="module")
+def posed() -> PosedBody:
+    return PosedBody(load_body())
+
+
+@pytest.fixture(scope="module")
+def bank() -> MotionBank:
+    return MotionBank.of([swinging_take(), swinging_take(2.0, 60.0, phase=1.0)])
+
+
+def generator() -> Generator:
+    return Generator().manual_seed(3)
+
+
+def test_clean_detections_are_the_projected_truth(bank: MotionBank, posed: PosedBody) -> None:
+    window, target = synthesise(bank, posed, (6, 10), KNOWN_FOCAL, CLEAN, generator())
+    prediction = posed(target.smpl, window)
+    torch.testing.assert_close(prediction.keypoints, target.keypoints, atol=2e-3, rtol=0)
+    torch.testing.assert_close(window.keypoints, target.keypoints, atol=1e-4, rtol=0)
+    torch.testing.assert_close(prediction.joints, target.joints)
+
+
+def test_a_wrong_focal_length_still_explains_the_image(bank: MotionBank, posed: PosedBody) -> None:
+    told = Augmentation(assumed_focal_share=1.0)
+    window, target = synthesise(bank, posed, (16, 4), told, CLEAN, generator())
+    error = (posed(target.smpl, window).keypoints - target.keypoints).norm(dim=-1)
+    assert float(error.mean()) < 0.06
+
+
+def test_same_seed_same_batch(bank: MotionBank, posed: PosedBody) -> None:
+    batches = [
+        synthesise(bank, posed, (2, 5), Augmentation(), DetectorNoise(), generator())[0]
+        for _ in range(2)
+    ]
+    assert torch.equal(batches[0].keypoints, batches[1].keypoints)
+    assert torch.equal(batches[0].scores, batches[1].scores)
+
+
+def test_people_stand_before_the_camera(bank: MotionBank, posed: PosedBody) -> None:
+    window, target = synthesise(bank, posed, (64, 6), Augmentation(), CLEAN, generator())
+    assert float(target.joints[..., 2].min()) > 0.3
+    head, foot = SMPL24.index("head"), SMPL24.index("left_foot")
+    upright = (target.joints[:, :, head, 1] < target.joints[:, :, foot, 1]).float().mean()
+    assert float(upright) > 0.85  # y points down; steep cameras are the rest
+    inside = (window.keypoints.abs() <= 1.05).all(-1).float().mean()
+    assert float(inside) > 0.97
+
+
+def test_bank_returns_captured_frames_exactly(bank: MotionBank) -> None:
+    take = swinging_take()
+    rotations, translation = bank.at(torch.tensor([0]), take.translation[None, 10:20, 2])
+    torch.testing.assert_close(translation[0], take.translation[10:20], atol=1e-4, rtol=0)
+    legs = SMPL24.indices("left_hip", "right_hip")
+    torch.testing.assert_close(
+        rotations[0][:, legs], take.rotations[10:20][:, legs], atol=1e-4, rtol=0
+    )
+
+
+def still_detections(noise: DetectorNoise, frames: int = 60):
+    times = (torch.arange(frames) / 30).expand(40, frames)
+    shape = torch.rand(1, 1, 23, 2, generator=generator()) * torch.tensor([200.0, 500.0]) + 300
+    pixels = shape.expand(40, frames, 23, 2)
+    return pixels, detect(pixels, times, torch.full((40, 2), 1500.0), noise, generator())
+
+
+def test_noise_changes_its_input() -> None:
+    """TokenHMR's augmentation edits a copy (chained indexing): nothing was ever noised."""
+    pixels, found = still_detections(DetectorNoise(clean_share=0.0))
+    assert float((found.pixels - pixels).norm(dim=-1).median()) > 2
+    assert 0.02 < float((found.scores == 0).float().mean()) < 0.4
+
+
+def test_noise_lingers() -> None:
+    """Neighbouring frames err alike: white noise would make smoothing look too easy."""
+    pixels, found = still_detections(DetectorNoise(clean_share=0.0, swap_share=0.0))
+    error = found.pixels - pixels
+    step = (error[:, 1:] - error[:, :-1]).norm(dim=-1).median()
+    assert float(step) < 0.6 * float(error.norm(dim=-1).median())
+
+
+def test_confidence_tells_of_error() -> None:
+    pixels, found = still_detections(DetectorNoise(clean_share=0.0, definition=0.0))
+    error = (found.pixels - pixels).norm(dim=-1)
+    sure, unsure = found.scores > 0.9, (found.scores > 0) & (found.scores < 0.5)
+    assert float(error[unsure].mean()) > 1.5 * float(error[sure].mean())
+
+
+def test_beyond_the_border_is_unsure() -> None:
+    times = (torch.arange(10) / 30).expand(4, 10)
+    pixels = torch.rand(4, 10, 23, 2, generator=generator()) * 400
+    pixels[:, :, COCO23.index("left_ankle"), 1] = 900.0
+    size = torch.full((4, 2), 600.0)
+    found = detect(pixels, times, size, DetectorNoise(clean_share=0.0), generator())
+    assert float(found.scores[:, :, COCO23.index("left_ankle")].max()) < 0.6
+
+
+def test_smooth_noise_has_unit_variance_and_memory() -> None:
+    times = (torch.arange(200) / 30).expand(50, 200)
+    noise = smooth_noise(times, 4, 0.5, generator())
+    assert float(noise.std()) == pytest.approx(1.0, abs=0.1)
+    near = (noise[:, 1:] * noise[:, :-1]).mean()
+    far = (noise[:, 90:] * noise[:, :-90]).mean()
+    assert float(near) > 0.9
+    assert abs(float(far)) < 0.2

@@ -1,0 +1,148 @@
+"""The training door, end to end and small: it learns, resumes exactly, and errs in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
+from temporal_hmr.configuration import load_config
+from temporal_hmr.errors import InputError
+from temporal_hmr.models.hmr import Hmr, HmrConfig
+from temporal_hmr.recover import load_model
+from temporal_hmr.train import TrainingConfig, main
+
+CONFIG = """
+mocap: {held_out: [b]}
+model:
+  tokenizer: {width: 16, layers: 1, codes: 32, code_dim: 8, tokens: 6}
+  encoder: {width: 32, heads: 2}
+  decoder: {heads: 2, layers: 1}
+  motion: {heads: 2, layers: 1}
+  window: 8
+tokenizer_training: {steps: 6, clips: 4, save_every: 3, warmup: 2}
+model_training: {steps: 8, clips: 4, save_every: 4, warmup: 2, learning_rate: 0.003}
+"""
+
+
+@pytest.fixture
+def mocap(tmp_path: Path) -> Path:
+    """Two subjects in AMASS's layout, Y up."""
+    generator = np.random.default_rng(0)
+    for subject in ("a", "b"):
+        folder = tmp_path / "mocap" / subject
+        folder.mkdir(parents=True)
+        swing = np.sin(np.arange(60) / 8)[:, None]
+        poses = 0.3 * swing * generator.normal(size=(1, 72))
+        poses[:, :3] = 0
+        np.savez(
+            folder / "01_poses.npz",
+            poses=poses.astype(np.float32),
+            trans=np.tile([0.0, 0.95, 0.0], (60, 1)).astype(np.float32),
+            betas=np.zeros(10),
+            gender="neutral",
+            mocap_framerate=30.0,
+        )
+    return tmp_path / "mocap"
+
+
+def run(folder: Path, mocap: Path, config: str = CONFIG) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(config)
+    main([str(path), "--data", str(mocap), "--output", str(folder / "run")])
+    return folder / "run"
+
+
+def losses(path: Path) -> list[float]:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [row["total"] for row in rows if "total" in row]
+
+
+def test_trains_evaluates_and_loads(tmp_path: Path, mocap: Path) -> None:
+    folder = run(tmp_path / "one", mocap)
+    rows = [json.loads(line) for line in (folder / "model/log.jsonl").read_text().splitlines()]
+    evaluation = [row["evaluation"] for row in rows if "evaluation" in row]
+    assert evaluation[-1]["clean_pa_mpjpe"] > 0
+    model = load_model(folder / "model.safetensors", torch.device("cpu"))
+    assert model.config.window == 8
+    assert not model.training
+
+
+def test_resumes_where_it_stopped(tmp_path: Path, mocap: Path) -> None:
+    """A run cut after its checkpoint continues to the very weights of an uncut one."""
+    whole = run(tmp_path / "whole", mocap)
+    cut = tmp_path / "cut"
+    # The schedule knows the number of steps, so the first part is stopped from outside.
+    from temporal_hmr.training import loop
+
+    original = loop._step
+    calls = []
+
+    def step_until_killed(*arguments):
+        calls.append(1)
+        if len(calls) == 6 + 6:  # all of the tokenizer, and the model past its checkpoint
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    loop._step = step_until_killed
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(cut, mocap)
+    finally:
+        loop._step = original
+    resumed = run(cut, mocap)
+    config = read_config(whole / "model.safetensors", "hmr", HmrConfig)
+    models = [Hmr(config), Hmr(config)]
+    for model, folder in zip(models, (whole, resumed), strict=True):
+        load_weights(model, folder / "model.safetensors")
+    for (name, first), second in zip(
+        models[0].state_dict().items(), models[1].state_dict().values(), strict=True
+    ):
+        assert torch.equal(first, second), name
+
+
+def test_misspelt_setting_is_named(tmp_path: Path, mocap: Path) -> None:
+    config = CONFIG.replace("model_training: {steps", "model_training: {stepps: 3, steps")
+    with pytest.raises(InputError, match=r"model_training.stepps.*did you mean steps"):
+        run(tmp_path / "one", mocap, config)
+
+
+def test_unknown_subject_is_named(tmp_path: Path, mocap: Path) -> None:
+    with pytest.raises(InputError, match="no subject zz"):
+        run(tmp_path / "one", mocap, CONFIG.replace("[b]", "[zz]"))
+
+
+def test_another_runs_folder_is_refused(tmp_path: Path, mocap: Path) -> None:
+    run(tmp_path / "one", mocap)
+    with pytest.raises(InputError, match="another configuration"):
+        run(tmp_path / "one", mocap, CONFIG.replace("width: 16", "width: 24"))
+
+
+def test_shipped_configuration_is_valid() -> None:
+    for path in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")):
+        assert load_config(path, TrainingConfig).model_training.steps > 0
+
+
+def test_weights_that_do_not_match_their_settings(tmp_path: Path) -> None:
+    small = HmrConfig.model_validate({"encoder": {"width": 32, "heads": 2}})
+    path = tmp_path / "w.safetensors"
+    save_checkpoint(Hmr(small), HmrConfig(), "hmr", path, half=True)
+    with pytest.raises(InputError, match="do not match their settings"):
+        load_model(path, torch.device("cpu"))
+
+
+def test_files_that_are_no_weights(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(InputError, match="no weights at"):
+        load_model(path, torch.device("cpu"))
+    path.write_bytes(b"not a tensor in sight")
+    with pytest.raises(InputError, match="is not a safetensors file"):
+        load_model(path, torch.device("cpu"))
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="no description of ours"):
+        load_model(path, torch.device("cpu"))
