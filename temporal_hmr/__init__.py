@@ -1,10 +1,10 @@
 """From a video to temporally smooth SMPL bodies.
 
-    from temporal_hmr import track_video
+from temporal_hmr import track_video
 
-    for frame in track_video("video.mp4"):
-        for person in frame.people:
-            print(frame.time, person.person_id, person.smpl.transl)
+for frame in track_video("video.mp4"):
+    for person in frame.people:
+        print(frame.time, person.person_id, person.smpl.transl)
 """
 
 from importlib import import_module

@@ -21,7 +21,6 @@ from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
 from temporal_hmr.training.loop import LoopSettings, fit
 from temporal_hmr.training.tasks import HmrTask, TokenizerTask, Windows
 
-
 TOKENIZER_FRAMES = 4
 """Frames of a clip when single poses are learned: many short clips differ more than few long."""
 

@@ -79,7 +79,7 @@ def test_shape_and_camera_bypass_time_as_published() -> None:
 
 
 def test_the_order_of_frames_matters() -> None:
-    """INT's released recipe ends with positions constant in time: shuffled clips gave one answer."""
+    """INT ends its training with positions constant in time: shuffled clips gave one answer."""
     torch.manual_seed(0)
     motion = JointMotion(32, JointMotionConfig(heads=2)).eval()
     tokens = torch.randn(8, 26, 32)

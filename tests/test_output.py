@@ -112,7 +112,7 @@ class TestResultFile:
     def test_failure_leaves_the_old_file_and_nothing_else(self, tmp_path: Path) -> None:
         path = tmp_path / "person.npz"
         path.write_text("old")
-        with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        with pytest.raises(RuntimeError), atomic_path(path) as temporary:  # noqa: PT012
             temporary.write_text("half")
             raise RuntimeError
         assert path.read_text() == "old"
@@ -237,7 +237,7 @@ class TestRasterize:
     @pytest.mark.parametrize("distance", np.linspace(2, 30, 29))
     def test_what_is_not_covered_is_infinitely_far(self, distance: float) -> None:
         points, faces = icosphere()
-        vertices = (points + [0, 0, distance]).astype(np.float32)
+        vertices = ([*points, 0, 0, distance]).astype(np.float32)
         drawing = Surface(faces, len(points)).draw(vertices, np.ones_like(vertices), self.CAMERA)
         assert drawing is not None
         drawn = np.isfinite(drawing.depth)

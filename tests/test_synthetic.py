@@ -8,7 +8,7 @@ from temporal_hmr.body.load import load_body
 from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect, smooth_noise
 from temporal_hmr.data.synthetic import Augmentation, MotionBank, synthesise
 from temporal_hmr.data.take import MocapTake
-from temporal_hmr.models.hmr import PosedBody, project_to_box
+from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import COCO23, SMPL24
 

@@ -37,6 +37,7 @@ def as_smplx(body: BodyModel, batch_size: int = 1) -> "smplx.SMPL":
     Raises `InputError` if the body does not say where smplx's surface points are.
     """
     import smplx
+    from smplx.utils import Struct
 
     missing = sorted(set(_SMPLX_NAMES.values()) - body.landmarks.keys())
     if missing:
@@ -53,7 +54,7 @@ def as_smplx(body: BodyModel, batch_size: int = 1) -> "smplx.SMPL":
     }
     return smplx.SMPL(
         "",
-        data_struct=smplx.utils.Struct(**arrays),
+        data_struct=Struct(**arrays),
         vertex_ids={theirs: body.landmarks[ours] for theirs, ours in _SMPLX_NAMES.items()},
         dtype=body.v_template.dtype,
         batch_size=batch_size,
