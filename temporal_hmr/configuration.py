@@ -22,9 +22,11 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 def load_config(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     """Read a YAML file as settings of the given kind; raises `InputError` naming file and field."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file; a configuration is YAML in UTF-8") from error
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

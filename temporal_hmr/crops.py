@@ -14,6 +14,8 @@ BOX_MARGIN = 1.2
 """Side of the box over the larger extent of the confident keypoints."""
 SMOOTHING_SECONDS = 0.15
 """Standard deviation of the Gaussian that smooths the box over time, as a steady hand would."""
+READABLE_JOINTS = 8
+"""A frame with fewer known keypoints says little of the body."""
 CONFIDENT = 0.3
 """Keypoints of at least this confidence shape the box."""
 
@@ -31,6 +33,11 @@ def cut_window(
     keypoints = to_box(pixels, box_center, box_size)
     keypoints = torch.where(scores[..., None] > 0, keypoints, 0.0)
     return CropWindow(keypoints, scores, box_center, box_size, focal, center, times, valid)
+
+
+def readable(scores: Float[Tensor, "B T J"]) -> Bool[Tensor, "B"]:
+    """Clips in a quarter of whose frames enough is seen to tell a body from."""
+    return ((scores > 0).sum(-1) >= READABLE_JOINTS).float().mean(1) >= 0.25
 
 
 def to_box(
@@ -58,12 +65,13 @@ def follow(
     high = torch.where(used, pixels, -torch.inf).amax(-2)
     # The more joints a frame's box rests on, the more it counts; none at all counts nothing.
     weight = used.squeeze(-1).sum(-1).to(pixels.dtype)
-    seen = weight > 0
+    weight = torch.where(used.flatten(1).any(-1)[:, None], weight, 1.0)
+    seen = used.squeeze(-1).any(-1)
     # A clip in which nothing at all was seen gets a unit box at the origin instead of NaN.
     low = torch.where(seen[..., None], low, 0.0)
     high = torch.where(seen[..., None], high, 1.0)
     extent = torch.cat([(low + high) / 2, (high - low).amax(-1, keepdim=True)], -1)
     gaps = times[:, :, None] - times[:, None, :]
-    closeness = -0.5 * (gaps / SMOOTHING_SECONDS) ** 2 + weight.clamp(min=1e-30).log()[:, None, :]
+    closeness = -0.5 * (gaps / SMOOTHING_SECONDS) ** 2 + weight.log()[:, None, :]
     smooth = closeness.softmax(-1) @ extent
     return smooth[..., :2], BOX_MARGIN * smooth[..., 2].clamp(min=1.0)

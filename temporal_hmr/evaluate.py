@@ -1,10 +1,11 @@
 """Measure a model on motion capture: `python -m temporal_hmr.evaluate mocap --data FOLDER`.
 
-Every take is cut into sequences of at most ten seconds, filmed by a random camera with a random
+Every take is cut into sequences of at most five seconds, filmed by a random camera with a random
 body, turned into detections, and recovered by the same code that tracks videos.
 """
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,10 @@ from temporal_hmr.recover import load_model, recover
 from temporal_hmr.skeleton import COCO23
 
 FPS = 30.0
-LONGEST = 300
+LONGEST = 150
 """Frames of a sequence: a camera that stands still loses a walker in longer ones."""
+SHORTEST = 4
+"""Frames: jitter is a third difference."""
 DETECTORS = {"clean": CLEAN, "noisy": DetectorNoise(clean_share=0.0)}
 
 
@@ -72,7 +75,7 @@ def film(
     sequences = []
     for number, start in enumerate(range(0, len(take), LONGEST)):
         part = slice(start, min(start + LONGEST, len(take)))
-        if part.stop - part.start < 4:
+        if part.stop - part.start < SHORTEST:
             continue
         generator = Generator().manual_seed(seed * 7919 + number)
         times = torch.arange(part.stop - part.start)[None] / FPS
@@ -82,14 +85,19 @@ def film(
         motion = rotations[None, part], take.translation[None, part]
         scene = place(*motion, betas, times, body, Augmentation(), generator)
         name = f"{take.subject}/{take.name}" + (f"+{start}" if start else "")
-        sequences.append(_observe(name, scene, body, detector, generator))
+        sequence = _observe(name, scene, body, detector, generator)
+        if sequence is not None:
+            sequences.append(sequence)
     return sequences
 
 
 def _observe(
     name: str, scene: Scene, body: PosedBody, detector: DetectorNoise, generator: Generator
-) -> MocapSequence:
-    """Detections of a filmed scene as a track; frames in which nothing was detected are absent."""
+) -> MocapSequence | None:
+    """Detections of a filmed scene as a track; frames in which nothing was detected are absent.
+
+    None if the person was out of the picture for all but a few frames.
+    """
     width, height = (int(value) for value in scene.image_size[0])
     camera = Camera.with_focal(float(scene.focal[0]), width, height)
     points = body.body.regress(scene.smpl, body.detector_points)
@@ -98,8 +106,8 @@ def _observe(
     keypoints = torch.cat([found.pixels, found.scores[..., None]], -1)[0].numpy()
     keypoints = np.where(keypoints[..., 2:] > 0, keypoints, 0).astype(np.float32)
     seen = np.flatnonzero((keypoints[..., 2] > 0).any(-1))
-    if not len(seen):
-        raise InputError(f"{name}: the simulated detector saw nobody at all; use another --seed")
+    if len(seen) < SHORTEST or seen[-1] - seen[0] + 1 < SHORTEST:
+        return None
     keypoints = keypoints[seen]
     track = Track(0, seen, seen / FPS, _boxes(keypoints), keypoints, COCO23)
     true_joints = body.body.joints(scene.smpl)[0, seen[0] : seen[-1] + 1]
@@ -146,14 +154,20 @@ def evaluate(
     """Scores per sequence of the model, of the same per frame, and of the truth against itself."""
     body = load_body()
     posed = PosedBody(body)
-    rows: dict[str, list[SequenceScores]] = {"temporal": [], "per frame": [], "truth": []}
-    for number, take in enumerate(stage.track(takes, total=len(takes), unit="take")):
-        for sequence in film(take, posed, detector, seed + 1000 * number):
+    rows: dict[str, list[SequenceScores]] = {
+        kind: [] for kind in ("temporal", "per frame", "truth")
+    }
+    for take in stage.track(takes, total=len(takes), unit="take"):
+        # Seeded by name: a take meets the same cameras whichever others are evaluated with it.
+        own = seed + zlib.crc32(f"{take.subject}/{take.name}".encode())
+        for sequence in film(take, posed, detector, own):
             true = sequence.true_joints
             for kind, temporal in (("temporal", True), ("per frame", False)):
                 motion = recover(model, body, sequence.track, sequence.camera, FPS, temporal)
                 rows[kind].append(score(sequence.name, torch.from_numpy(motion.joints), true))
             rows["truth"].append(score(sequence.name, true, true))
+    if not rows["truth"]:
+        raise InputError("the data has no take of at least four frames")
     return rows
 
 
@@ -174,12 +188,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = load_model(options.weights, torch.device("cpu"))
     takes = _chosen(read_takes(options.data), options.subjects)
     report = {}
+    if options.json is not None:
+        _check_writable(options.json)
     for name, detector in DETECTORS.items():
         rows = evaluate(model, takes, detector, options.seed, Stage(f"{name} keypoints"))
         print(_table(name, rows))
         report[name] = {kind: [vars(row) for row in scores] for kind, scores in rows.items()}
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=1))
+
+
+def _check_writable(path: Path) -> None:
+    """Before the work, not after it."""
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _chosen(takes: list[MocapTake], subjects: list[str] | None) -> list[MocapTake]:

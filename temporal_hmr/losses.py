@@ -95,9 +95,10 @@ def keypoint_error(
 def placement_error(
     predicted: Float[Tensor, "B T 24 3"], true: Float[Tensor, "B T 24 3"]
 ) -> Float[Tensor, "B T"]:
-    """Where the pelvis is: sideways in metres, in depth as a ratio (log)."""
+    """Where the pelvis is: sideways in metres (for small errors), in depth as a ratio (log)."""
     predicted, true = predicted[..., 0, :], true[..., 0, :]
-    sideways = torch.linalg.vector_norm(predicted[..., :2] - true[..., :2], dim=-1)
+    # log(1 + d): a box around two joints can put the body far away, and must not outshout the rest.
+    sideways = torch.linalg.vector_norm(predicted[..., :2] - true[..., :2], dim=-1).log1p()
     ratio = predicted[..., 2].clamp(min=0.1).log() - true[..., 2].log()
     return sideways + ratio.abs()
 

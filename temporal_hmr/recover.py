@@ -1,5 +1,6 @@
 """From a track to a motion: the one inference path of tracking, evaluation and the Python API."""
 
+import copy
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,15 +17,16 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import load_weights, read_config
-from temporal_hmr.crops import cut_window
+from temporal_hmr.crops import cut_window, readable
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr, HmrConfig, PosedBody
 from temporal_hmr.motion import BodyMotion, Track
-from temporal_hmr.rotation import nearest_rotation
+from temporal_hmr.rotation import interpolate, nearest_rotation
 from temporal_hmr.skeleton import COCO23
 
 CHECKPOINT_KIND = "hmr"
 WINDOWS_AT_ONCE = 8
+_DISTRUST = 1e-6
 
 
 def default_weights() -> Path:
@@ -66,14 +68,14 @@ def recover(
         )
     seen = _fill_frames(track)
     trained = load_body() if body.name != model.config.body else body
-    posed = PosedBody(trained).to(next(model.parameters()).device)
+    posed = PosedBody(copy.deepcopy(trained)).to(next(model.parameters()).device)
     blend = _Blend(len(seen.times), posed)
     starts = _window_starts(len(seen.times), model.config.window)
     for first in range(0, len(starts), WINDOWS_AT_ONCE):
         chunk = starts[first : first + WINDOWS_AT_ONCE]
         window = _cut(seen, chunk, model.config.window, camera, posed)
         with torch.inference_mode():
-            blend.add(chunk, model(window, posed, temporal).smpl)
+            blend.add(chunk, model(window, posed, temporal).smpl, readable(window.scores))
     smpl = _on_body(blend.result(), trained, body)
     joints = body.joints(smpl.map(lambda tensor: tensor.to(body.v_template.dtype)))
     confidence = seen.keypoints[..., 2]
@@ -149,19 +151,25 @@ class _Blend:
         self.frames = frames
         self.posed = posed
         self.weight = torch.zeros(frames)
+        """Of windows that are readable; the others count a millionth, for want of better."""
         self.rotations = torch.zeros(frames, 24, 3, 3)
         self.pelvis = torch.zeros(frames, 3)
         self.betas = torch.zeros(10)
 
-    def add(self, starts: list[int], smpl: SmplParams) -> None:
-        """Add the predictions of the windows that start at these frames."""
+    def add(self, starts: list[int], smpl: SmplParams, trusted: Bool[Tensor, "B"]) -> None:
+        """Add the predictions of the windows that start at these frames.
+
+        A window in which the person is hardly seen has a box around next to nothing, and a body
+        somewhere far away: it is believed only where no other covers a frame.
+        """
         pelvis = (smpl.transl + self.posed.pelvis_at_rest(smpl.betas)).cpu()
         rotations, betas = smpl.rotations().cpu(), smpl.betas.cpu()
         length = pelvis.shape[1]
         ramp = torch.minimum(torch.arange(length) + 1, length - torch.arange(length)).float()
         for row, start in enumerate(starts):
             count = min(length, self.frames - start)
-            where, weight = slice(start, start + count), ramp[:count]
+            where = slice(start, start + count)
+            weight = ramp[:count] * (1.0 if trusted[row] else _DISTRUST)
             self.weight[where] += weight
             self.rotations[where] += weight[:, None, None, None] * rotations[row, :count]
             self.pelvis[where] += weight[:, None] * pelvis[row, :count]
@@ -173,8 +181,30 @@ class _Blend:
         # The chordal mean: a sum of rotations, brought back to the nearest rotation.
         rotations = nearest_rotation(self.rotations)
         pelvis = self.pelvis / self.weight[:, None]
+        rotations, pelvis = self._bridge(rotations, pelvis)
         rest = self.posed.cpu().pelvis_at_rest(betas)
         return SmplParams.from_rotations(rotations, betas, pelvis - rest)
+
+    def _bridge(
+        self, rotations: Float[Tensor, "T 24 3 3"], pelvis: Float[Tensor, "T 3"]
+    ) -> tuple[Float[Tensor, "T 24 3 3"], Float[Tensor, "T 3"]]:
+        """Frames that only distrusted windows cover lie between their trusted neighbours."""
+        trusted = (self.weight >= 1).nonzero().flatten()
+        if not len(trusted):
+            return rotations, pelvis
+        frames = torch.arange(self.frames)
+        after = torch.searchsorted(trusted, frames).clamp(max=len(trusted) - 1)
+        before = torch.searchsorted(trusted, frames, right=True).sub(1).clamp(min=0)
+        first, last = trusted[before], trusted[after]
+        fraction = ((frames - first) / (last - first).clamp(min=1)).clamp(0, 1)
+        turned = interpolate(rotations[first], rotations[last], fraction[:, None].expand(-1, 24))
+        exact = (first == last)[:, None]
+        return (
+            torch.where(exact[..., None, None], rotations[first], turned),
+            torch.where(
+                exact, pelvis[first], torch.lerp(pelvis[first], pelvis[last], fraction[:, None])
+            ),
+        )
 
 
 def _on_body(smpl: SmplParams, trained: BodyModel, body: BodyModel) -> SmplParams:

@@ -2,14 +2,12 @@
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
@@ -19,6 +17,7 @@ from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.command_line import Stage, nearest
+from temporal_hmr.device import choose_device
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Track
@@ -158,7 +157,7 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
     _check_person(settings.person)
     if settings.focal is not None and not settings.focal > 0:
         raise InputError(f"--focal takes a positive number of pixels, not {settings.focal:g}")
-    device = _device(settings.device)
+    device = choose_device(settings.device)
     clip = open_clip(source, start=settings.start, end=settings.end)
     body = load_body(settings.body)
     weights = default_weights() if settings.weights is None else Path(settings.weights)
@@ -241,19 +240,6 @@ def _check_person(person: str) -> None:
         f"--person takes all, largest or a person's number, not {person!r}"
         + (f"; did you mean {near}?" if near else "")
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    if not re.fullmatch(r"cuda(:\d+)?", name):
-        raise InputError(f"--device takes auto, cpu, cuda or cuda:1 and so on, not {name!r}")
-    device = torch.device(name)
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"there is no device {name} here; pass --device cpu, or leave it out")
-    return device
 
 
 def _camera(clip: Clip, focal: float | None) -> Camera:

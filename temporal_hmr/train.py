@@ -1,5 +1,6 @@
-"""Train the keypoint tokenizer, then the body model: `python -m temporal_hmr.train CONFIG`."""
+"""Train tokenizer, frames, then motion: `python -m temporal_hmr.train CONFIG --data MOCAP`."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,16 @@ from temporal_hmr.configuration import Config, load_config
 from temporal_hmr.data.detector_noise import DetectorNoise
 from temporal_hmr.data.mocap import read_takes
 from temporal_hmr.data.synthetic import Augmentation, MotionBank
+from temporal_hmr.device import choose_device
 from temporal_hmr.errors import InputError
 from temporal_hmr.losses import LossWeights
 from temporal_hmr.models.hmr import Hmr, HmrConfig, PosedBody
 from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
-from temporal_hmr.training.loop import LoopSettings, fit
+from temporal_hmr.training.loop import LoopSettings, fit, make_folder
 from temporal_hmr.training.tasks import HmrTask, TokenizerTask, Windows
 
-TOKENIZER_FRAMES = 4
+SHORT_FRAMES = 4
 """Frames of a clip when single poses are learned: many short clips differ more than few long."""
 
 
@@ -43,7 +45,8 @@ class TrainingConfig(Config):
     noise: DetectorNoise = DetectorNoise()
     losses: LossWeights = LossWeights()
     tokenizer_training: LoopSettings
-    model_training: LoopSettings
+    frame_training: LoopSettings
+    motion_training: LoopSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,53 +62,87 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="run folder (runs/<name of CONFIG>)"
     )
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
     options = parser.parse_args(arguments)
     config = load_config(options.config, TrainingConfig)
     folder = options.output or Path("runs") / options.config.stem
-    print(train(config, options.data, folder, torch.device(options.device)))
+    device = choose_device(options.device)
+    try:
+        print(train(config, options.data, folder, device))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"the same command continues {folder} from its last checkpoint"
+        ) from None
 
 
 def train(config: TrainingConfig, data: Path, folder: Path, device: torch.device) -> Path:
-    """Both lessons in order; returns the path of the model's weights.
+    """The lessons in order (tokenizer, frames, motion); returns the path of the model's weights.
 
-    The folder gets `tokenizer/` and `model/` (state and log of each), `tokenizer.safetensors` and
-    `model.safetensors`.
+    The folder gets `tokenizer/`, `frames/` and `motion/` (state and log of each),
+    `tokenizer.safetensors` and `model.safetensors`.
     """
     windows = _windows(config, data)
+    _claim(folder, config)
     torch.manual_seed(config.tokenizer_training.seed)
     tokenizer = KeypointTokenizer(config.model.tokenizer)
-    lesson = TokenizerTask(tokenizer, replace(windows, frames=TOKENIZER_FRAMES), device)
+    lesson = TokenizerTask(tokenizer, replace(windows, frames=SHORT_FRAMES), device)
     tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
     tokenizer_path = folder / "tokenizer.safetensors"
     save_checkpoint(
         tokenizer, config.model.tokenizer, "keypoint-tokenizer", tokenizer_path, half=False
     )
-    torch.manual_seed(config.model_training.seed)
+    torch.manual_seed(config.frame_training.seed)
     model = Hmr(config.model, tokenizer)
-    task = HmrTask(model, windows, config.losses, device)
-    model = fit(task, config.model_training, folder / "model", device)
+    short = replace(windows, frames=SHORT_FRAMES)
+    task = HmrTask(model, short, config.losses, device, temporal=False)
+    model = fit(task, config.frame_training, folder / "frames", device)
+    task = HmrTask(model, windows, config.losses, device, temporal=True)
+    model = fit(task, config.motion_training, folder / "motion", device)
     path = folder / "model.safetensors"
     save_checkpoint(model, config.model, CHECKPOINT_KIND, path, half=True)
     return path
+
+
+def _claim(folder: Path, config: TrainingConfig) -> None:
+    """Refuse to continue a run with other settings; how long to train may change."""
+    make_folder(folder)
+    path = folder / "config.json"
+    values = config.model_dump(mode="json")
+    lessons = [name for name in values if name.endswith("_training")]
+    for name in lessons:
+        for free in ("steps", "save_every", "evaluate_every"):
+            del values[name][free]
+    if path.exists():
+        earlier = json.loads(path.read_text())
+        for name, value in values.items():
+            if earlier.get(name) != value:
+                raise InputError(
+                    f"{folder} holds a run with another configuration ({name} differs); "
+                    "continue it with its own, or give this one another --output folder"
+                )
+    path.write_text(json.dumps(values, indent=1))
 
 
 def _windows(config: TrainingConfig, data: Path) -> Windows:
     takes = read_takes(data)
     held_out, ignored = set(config.mocap.held_out), set(config.mocap.ignored)
     subjects = {take.subject for take in takes}
-    if unknown := held_out - subjects:
+    if unknown := (held_out | ignored) - subjects:
         raise InputError(
-            f"{data} has no subject {sorted(unknown)[0]} to hold out; it has {sorted(subjects)}"
+            f"{data} has no subject {min(unknown)} to leave out; "
+            f"it has {', '.join(sorted(subjects))}"
         )
     training = [take for take in takes if take.subject not in held_out | ignored]
     evaluation = [take for take in takes if take.subject in held_out]
     if not training or not evaluation:
         raise InputError("mocap.held_out leaves nothing to train on, or nothing to evaluate on")
+    body = load_body()
+    if config.model.body != body.name:
+        raise InputError(f"model.body: there is no body {config.model.body}, only {body.name}")
     return Windows(
         MotionBank.of(training),
         MotionBank.of(evaluation),
-        PosedBody(load_body()).requires_grad_(False),
+        PosedBody(body).requires_grad_(False),
         config.augmentation,
         config.noise,
         config.model.window,

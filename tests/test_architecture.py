@@ -15,6 +15,7 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "rotation": 0,
     "skeleton": 0,
+    "device": 0,
     "camera": 0,
     "configuration": 0,
     "checkpoint": 0,

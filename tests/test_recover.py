@@ -75,6 +75,18 @@ def test_gaps_are_filled_and_marked(model: Hmr, body: BodyModel) -> None:
     assert motion.at(9) is None
 
 
+def test_a_long_absence_does_not_throw_the_person_away(model: Hmr, body: BodyModel) -> None:
+    """Whole windows without sight of someone: they stay between where they went and came back."""
+    frames = [*range(10), *range(50, 60)]
+    motion = recover(model, body, a_track(frames), CAMERA, 25.0)
+    ends = motion.joints[[9, 50], 0]
+    low, high = ends.min(0) - 0.5, ends.max(0) + 0.5
+    between = motion.joints[12:48, 0]
+    assert ((between > low) & (between < high)).all()
+    steps = np.linalg.norm(np.diff(motion.joints[:, 0], axis=0), axis=-1)
+    assert steps.max() < 0.5
+
+
 def test_joints_are_those_of_the_parameters(model: Hmr, body: BodyModel) -> None:
     motion = recover(model, body, a_track(list(range(10))), CAMERA, 25.0)
     np.testing.assert_allclose(motion.joints, body.joints(motion.smpl).numpy(), atol=1e-5)

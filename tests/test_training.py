@@ -23,7 +23,8 @@ model:
   motion: {heads: 2, layers: 1}
   window: 8
 tokenizer_training: {steps: 6, clips: 4, save_every: 3, warmup: 2}
-model_training: {steps: 8, clips: 4, save_every: 4, warmup: 2, learning_rate: 0.003}
+frame_training: {steps: 4, clips: 4, save_every: 4, warmup: 2, learning_rate: 0.003}
+motion_training: {steps: 8, clips: 4, save_every: 4, warmup: 2, learning_rate: 0.003}
 """
 
 
@@ -63,7 +64,7 @@ def losses(path: Path) -> list[float]:
 
 def test_trains_evaluates_and_loads(tmp_path: Path, mocap: Path) -> None:
     folder = run(tmp_path / "one", mocap)
-    rows = [json.loads(line) for line in (folder / "model/log.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "motion/log.jsonl").read_text().splitlines()]
     evaluation = [row["evaluation"] for row in rows if "evaluation" in row]
     assert evaluation[-1]["clean_pa_mpjpe"] > 0
     model = load_model(folder / "model.safetensors", torch.device("cpu"))
@@ -83,7 +84,7 @@ def test_resumes_where_it_stopped(tmp_path: Path, mocap: Path) -> None:
 
     def step_until_killed(*arguments):
         calls.append(1)
-        if len(calls) == 6 + 6:  # all of the tokenizer, and the model past its checkpoint
+        if len(calls) == 6 + 4 + 6:  # the earlier lessons, and the last past its checkpoint
             raise KeyboardInterrupt
         return original(*arguments)
 
@@ -105,9 +106,27 @@ def test_resumes_where_it_stopped(tmp_path: Path, mocap: Path) -> None:
 
 
 def test_misspelt_setting_is_named(tmp_path: Path, mocap: Path) -> None:
-    config = CONFIG.replace("model_training: {steps", "model_training: {stepps: 3, steps")
-    with pytest.raises(InputError, match=r"model_training.stepps.*did you mean steps"):
+    config = CONFIG.replace("frame_training: {steps", "frame_training: {stepps: 3, steps")
+    with pytest.raises(InputError, match=r"frame_training.stepps.*did you mean steps"):
         run(tmp_path / "one", mocap, config)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("clips: 4", "clips: 0", "clips"),
+        ("save_every: 3", "save_every: 0", "save_every"),
+        ("window: 8", "window: 1", "window"),
+        ("heads: 2", "heads: 3", "heads"),
+        ("window: 8", "body: banana", "banana"),
+        ("{held_out: [b]}", "{held_out: [b], ignored: [zz]}", "no subject zz"),
+    ],
+)
+def test_settings_that_cannot_be(
+    tmp_path: Path, mocap: Path, old: str, new: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "one", mocap, CONFIG.replace(old, new))
 
 
 def test_unknown_subject_is_named(tmp_path: Path, mocap: Path) -> None:
@@ -117,13 +136,45 @@ def test_unknown_subject_is_named(tmp_path: Path, mocap: Path) -> None:
 
 def test_another_runs_folder_is_refused(tmp_path: Path, mocap: Path) -> None:
     run(tmp_path / "one", mocap)
-    with pytest.raises(InputError, match="another configuration"):
+    with pytest.raises(InputError, match=r"another configuration \(model differs\)"):
         run(tmp_path / "one", mocap, CONFIG.replace("width: 16", "width: 24"))
+    # Even one that would fit: a subject moved into training would be a leak.
+    with pytest.raises(InputError, match=r"another configuration \(mocap differs\)"):
+        run(tmp_path / "one", mocap, CONFIG.replace("held_out: [b]", "held_out: [a]"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", "half"])
+def test_damaged_state_is_named(tmp_path: Path, mocap: Path, damage: bytes | str) -> None:
+    state = run(tmp_path / "one", mocap) / "frames/last.pt"
+    whole = state.read_bytes()
+    state.write_bytes(damage if isinstance(damage, bytes) else whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"last\.pt is damaged"):
+        run(tmp_path / "one", mocap)
+
+
+def test_truth_is_float32_whatever_the_loop_trains_in() -> None:
+    """Geometry in bfloat16 shakes the true joints by millimetres, which teaches jitter."""
+    from torch import Generator
+
+    from temporal_hmr.body.load import load_body
+    from temporal_hmr.data.detector_noise import CLEAN
+    from temporal_hmr.data.synthetic import Augmentation, MotionBank
+    from temporal_hmr.data.take import MocapTake
+    from temporal_hmr.models.hmr import PosedBody
+    from temporal_hmr.training.tasks import Windows
+
+    still = torch.eye(3).expand(40, 24, 3, 3), torch.zeros(40, 3)
+    bank = MotionBank.of([MocapTake("a", "b", *still, 30.0, torch.zeros(10))])
+    windows = Windows(bank, bank, PosedBody(load_body()), Augmentation(), CLEAN, 4)
+    plain, _ = windows.draw(3, Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = windows.draw(3, Generator().manual_seed(0))
+    assert torch.equal(plain.keypoints, mixed.keypoints)
 
 
 def test_shipped_configuration_is_valid() -> None:
     for path in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")):
-        assert load_config(path, TrainingConfig).model_training.steps > 0
+        assert load_config(path, TrainingConfig).motion_training.steps > 0
 
 
 def test_weights_that_do_not_match_their_settings(tmp_path: Path) -> None:

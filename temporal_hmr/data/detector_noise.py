@@ -20,18 +20,20 @@ class DetectorNoise(Config):
 
     clean_share: float = 0.1
     """Share of clips that are passed on untouched."""
-    jitter: float = 0.004
+    jitter: float = 0.002
     """Standard deviation of the noise that is new in every frame."""
-    drift: float = 0.008
+    drift: float = 0.006
     """Standard deviation of the noise that lingers."""
     definition: float = 0.012
     """Constant offset of each joint over a clip: the detector means another point than we do."""
-    difficult_gain: float = 7.0
+    difficult_gain: float = 6.0
     """How many times larger the noise is where the detector is lost than where it is sure."""
-    missing: float = 0.25
+    missing: float = 0.2
     """Upper end of the share of joints missing at random in a clip."""
     blackout_share: float = 0.15
     """Share of clips in which the person goes unseen for a while."""
+    border_known: float = 0.85
+    """Share of clips whose detector reports nothing beyond the border of the image."""
     occluder_share: float = 0.35
     """Share of clips with something standing or passing in front."""
     swap_share: float = 0.05
@@ -43,6 +45,7 @@ class DetectorNoise(Config):
 CLEAN = DetectorNoise(
     clean_share=1.0,
     missing=0.0,
+    border_known=0.0,
     blackout_share=0.0,
     occluder_share=0.0,
     swap_share=0.0,
@@ -70,13 +73,13 @@ def detect(
     generator: Generator,
 ) -> Detections:
     """Turn true COCO23 projections (pixels) into detections; each clip has its own conditions."""
-    batch, frames, joints, _ = pixels.shape
+    batch, _, joints, _ = pixels.shape
     draw = _Draw(generator, batch)
     extent = (pixels.amax(-2) - pixels.amin(-2)).amax(-1)[..., None]
     hidden = _behind_occluder(pixels, times, noise, draw)
     outside = ((pixels < 0) | (pixels > image_size[:, None, None])).any(-1)
     wave = smooth_noise(times, joints, 0.5, generator)
-    difficulty = torch.sigmoid(1.5 * wave + draw.normal(1, joints) + draw.normal(1, 1) - 3.0)
+    difficulty = torch.sigmoid(1.5 * wave + draw.normal(1, joints) + draw.normal(1, 1) - 3.7)
     difficulty = torch.where(hidden, difficulty.clamp(min=0.55) ** 0.5, difficulty)
     difficulty = torch.where(outside, difficulty.clamp(min=0.75) ** 0.5, difficulty)
 
@@ -91,8 +94,10 @@ def detect(
     noisy = _swap_sides(noisy, times, noise, draw)
 
     scores = (1 - difficulty).clamp(0, 1) ** 0.7
-    scores = (scores + 0.05 * draw.normal(frames, joints)).clamp(0.02, 1)
-    lost = _lost(difficulty, times, noise, draw)
+    scores = (scores + 0.03 * smooth_noise(times, joints, 0.3, generator)).clamp(0.02, 1)
+    # What lies beyond the border is unknown to most detectors (our own never guesses it).
+    beyond = outside & draw.chance(noise.border_known)
+    lost = _lost(difficulty, times, noise, draw) | beyond
     clean = draw.chance(noise.clean_share)
     scores = torch.where(clean, 1.0, torch.where(lost, 0.0, scores))
     return Detections(torch.where(clean[..., None], pixels, noisy), scores)

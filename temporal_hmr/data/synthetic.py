@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from temporal_hmr.batch import BodyTarget, CropWindow
 from temporal_hmr.body.params import SmplParams, flip_rotations
 from temporal_hmr.configuration import Config
-from temporal_hmr.crops import cut_window, to_box
+from temporal_hmr.crops import cut_window, readable, to_box
 from temporal_hmr.data.detector_noise import DetectorNoise, detect, smooth_noise
 from temporal_hmr.data.mocap import MocapTake, share_shoulder_elevation
+from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.rotation import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
 from temporal_hmr.skeleton import SMPL24
@@ -26,7 +28,7 @@ class Augmentation(Config):
     """Playback speed of the motion."""
     recombined_share: float = 0.2
     """Share of clips whose upper body comes from another take than their legs."""
-    perturbed_share: float = 0.6
+    perturbed_share: float = 0.4
     """Share of clips with slowly varying extra rotations at the joints."""
     shape_spread: float = 1.0
     """Standard deviation of the betas."""
@@ -50,6 +52,8 @@ class MotionBank:
     def of(takes: list[MocapTake]) -> "MotionBank":
         """Takes of at least two frames; collars get their share of the arms' elevation."""
         takes = [take for take in takes if len(take.rotations) > 1]
+        if not takes:
+            raise InputError("no take of motion capture has two frames or more")
         lengths = torch.tensor([len(take.rotations) for take in takes])
         return MotionBank(
             torch.cat([matrix_to_sixd(share_shoulder_elevation(t.rotations)) for t in takes]),
@@ -83,10 +87,27 @@ class MotionBank:
         first = position.floor().long().minimum(last - 1)
         fraction = (position - first)[..., None]
         index = self.starts[take][:, None] + first
+        before = (index - 1).maximum(self.starts[take][:, None])
+        after = (index + 2).minimum(self.starts[take][:, None] + last)
+        corners = [before, index, index + 1, after]
         # Blending 6D and re-orthonormalising: neighbouring frames are a few degrees apart.
-        sixd = torch.lerp(self.sixd[index], self.sixd[index + 1], fraction[..., None])
-        translation = torch.lerp(self.translation[index], self.translation[index + 1], fraction)
+        sixd = _through([self.sixd[corner] for corner in corners], fraction[..., None])
+        translation = _through([self.translation[corner] for corner in corners], fraction)
         return sixd_to_matrix(sixd), translation
+
+
+def _through(corners: list[Tensor], fraction: Tensor) -> Tensor:
+    """Catmull-Rom spline between the second and third of four samples.
+
+    Straight lines between samples would put a jolt at every one of them, and a model that sees more
+    frames than were captured would learn to reproduce it.
+    """
+    before, first, second, after = corners
+    slope_in, slope_out = (second - before) / 2, (after - first) / 2
+    rise = second - first
+    cubic = slope_in + slope_out - 2 * rise
+    square = 3 * rise - 2 * slope_in - slope_out
+    return first + fraction * (slope_in + fraction * (square + fraction * cubic))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +152,12 @@ def observe(
     pixels = points[..., :2] / points[..., 2:] * focal + center[:, None, None]
     detections = detect(pixels, scene.times, scene.image_size, noise, generator)
     told = _told_focal(scene, assumed_focal_share, generator)
-    valid = torch.ones_like(scene.times, dtype=torch.bool)
+    # A clip in which next to nothing is seen would only teach guessing.
+    valid = readable(detections.scores)[:, None].expand_as(scene.times)
+    scores = detections.scores * valid[..., None]
     window = cut_window(
         detections.pixels,
-        detections.scores,
+        scores,
         scene.times,
         valid,
         told[:, None].expand(-1, 2),
@@ -246,7 +269,7 @@ def place(
     pelvis = (world_to_camera @ path[..., None])[..., 0] + ahead[:, None]
     # Someone who walks into the lens is set back as a whole: the motion itself stays true.
     near = pelvis[..., 2].amin(1)
-    pelvis = pelvis + torch.nn.functional.pad((1.5 - near).clamp(min=0)[:, None, None], (2, 0))
+    pelvis = pelvis + functional.pad((1.5 - near).clamp(min=0)[:, None, None], (2, 0))
 
     orient = world_to_camera @ rotations[:, :, 0]
     rotations = torch.cat([orient[:, :, None], rotations[:, :, 1:]], 2)
@@ -295,12 +318,22 @@ def _told_focal(scene: Scene, assumed_share: float, generator: Generator) -> Flo
 def _as_seen_with(focal: Float[Tensor, "B"], scene: Scene, body: PosedBody) -> SmplParams:
     """The scene as someone with another focal length must explain the same image.
 
-    Depth scales with the focal length while the pelvis keeps its pixel; exact for a person much
-    smaller than their distance.
+    Depth scales with the focal length while the pelvis keeps its pixel, and the body turns with the
+    ray on which it is seen; exact for a person much smaller than their distance.
     """
     rest = body.pelvis_at_rest(scene.smpl.betas)
     pelvis = rest + scene.smpl.transl
     ratio = (focal / scene.focal)[:, None]
     moved = torch.cat([pelvis[..., :2], (pelvis[..., 2] * ratio)[..., None]], -1)
     smpl = scene.smpl
-    return SmplParams(smpl.global_orient, smpl.body_pose, smpl.betas, moved - rest)
+    orient = _turn(pelvis, moved) @ smpl.global_orient
+    return SmplParams(orient, smpl.body_pose, smpl.betas, moved - rest)
+
+
+def _turn(source: Float[Tensor, "*b 3"], target: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
+    """The shortest rotation from one direction to another."""
+    source, target = (functional.normalize(vector, dim=-1) for vector in (source, target))
+    axis = torch.linalg.cross(source, target)
+    sine = torch.linalg.vector_norm(axis, dim=-1, keepdim=True)
+    angle = torch.atan2(sine, (source * target).sum(-1, keepdim=True))
+    return axis_angle_to_matrix(axis / sine.clamp(min=1e-9) * angle)

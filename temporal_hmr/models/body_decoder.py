@@ -1,13 +1,15 @@
 """Independent tokens for joints, shape and camera (Yang et al., INT, ICLR 2023, section 3.1).
 
 Learned prior tokens query each frame's memory. INT feeds its tokens into the image transformer
-itself; asking by cross-attention is our deviation, and lets any encoder serve.
+itself; asking by cross-attention is our deviation, and lets any encoder serve. Each token starts
+from its prior and its own linear reading of the frame token: attention alone takes thousands of
+steps to find out where to look.
 """
 
 from dataclasses import dataclass
 
 import torch
-from einops import repeat
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -48,7 +50,9 @@ class BodyDecoder(nn.Module):
 
     def __init__(self, width: int, config: BodyDecoderConfig):
         super().__init__()
-        self.priors = nn.Parameter(0.02 * torch.randn(len(SMPL24) + 2, width))
+        count = len(SMPL24) + 2
+        self.priors = nn.Parameter(0.02 * torch.randn(count, width))
+        self.first_reading = nn.Linear(width, count * width)
         self.blocks = nn.ModuleList(
             CrossAttentionBlock(width, config.heads, config.expansion) for _ in range(config.layers)
         )
@@ -56,7 +60,8 @@ class BodyDecoder(nn.Module):
 
     def forward(self, frames: FrameTokens) -> BodyTokens:
         memory = torch.cat([frames.frame, frames.pose], 1)
-        tokens = repeat(self.priors, "q c -> n q c", n=len(memory))
+        reading = self.first_reading(frames.frame.squeeze(1))
+        tokens = self.priors + rearrange(reading, "n (q c) -> n q c", q=len(self.priors))
         for block in self.blocks:
             tokens = block(tokens, memory)
         return BodyTokens.apart(self.norm(tokens))

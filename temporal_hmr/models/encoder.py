@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from temporal_hmr.batch import CropWindow
@@ -20,8 +21,8 @@ from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
 class FrameEncoderConfig(Config):
     """Sizes of the encoder."""
 
-    width: int = 160
-    heads: int = 4
+    width: int = Field(default=160, gt=0)
+    heads: int = Field(default=4, gt=0)
     layers: int = 1
     expansion: int = 2
     modulator_layers: int = 1

@@ -3,6 +3,7 @@
 import torch
 from einops import rearrange
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from temporal_hmr.batch import BodyPrediction, CropWindow
@@ -24,7 +25,7 @@ class HmrConfig(Config):
     decoder: BodyDecoderConfig = BodyDecoderConfig()
     motion: JointMotionConfig | None = JointMotionConfig()
     """None gives a per-frame model."""
-    window: int = 32
+    window: int = Field(default=32, ge=2)
     """Frames that the model was trained to see at once."""
     body: str = "open"
     """Name of the body whose betas it predicts."""

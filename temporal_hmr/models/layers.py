@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from temporal_hmr.errors import InputError
+
 
 class RotaryTime(nn.Module):
     """Rotary positions (Su et al., RoFormer, 2021) over time in *seconds*.
@@ -38,6 +40,8 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, rotary: RotaryTime | None = None):
         super().__init__()
+        if width % heads:
+            raise InputError(f"a width of {width} cannot be shared by {heads} attention heads")
         self.heads = heads
         self.rotary = rotary
         self.query = nn.Linear(width, width)

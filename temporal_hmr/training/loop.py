@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pickle
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar, cast
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -24,19 +26,19 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 class LoopSettings(Config):
     """How long and how fast to train."""
 
-    steps: int
-    clips: int
-    """Clips (or, without time, frames) in a batch."""
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.01
-    warmup: int = 300
-    clip_norm: float = 1.0
-    average: float = 0.998
+    steps: int = Field(gt=0)
+    clips: int = Field(gt=0)
+    """Clips in a batch."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: int = Field(default=300, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    average: float = Field(default=0.998, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what is kept in the end."""
     bfloat16: bool = False
     """Mixed precision; pays where the processor multiplies bfloat16 in hardware."""
-    save_every: int = 250
-    evaluate_every: int = 1000
+    save_every: int = Field(default=250, gt=0)
+    evaluate_every: int = Field(default=1000, gt=0)
     seed: int = 0
 
 
@@ -73,7 +75,7 @@ def fit(
     batches as an uninterrupted one. The log is `log.jsonl` in the folder, the state `last.pt`.
     Raises `InputError` if the folder holds a run with other parameters.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     state = _prepare(task.module.to(device), settings)
     averaged = cast(AnyModule, state.average.module)
     step = _resume(state, folder)
@@ -94,6 +96,14 @@ def fit(
     finally:
         bar.close()
     return averaged
+
+
+def make_folder(folder: Path) -> None:
+    """Create a run folder; raises `InputError` if that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def _prepare(module: nn.Module, settings: LoopSettings) -> _State:
@@ -126,11 +136,11 @@ def _step(
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()
     norm = nn.utils.clip_grad_norm_(state.module.parameters(), settings.clip_norm)
-    # One bad batch must not poison every weight; it is left out, and the log shows it.
+    # One bad batch must not poison every weight; it is left out, and the log shows it. (The average
+    # takes buffers such as codebooks over as they are: they are moving averages already.)
     if torch.isfinite(norm):
         state.optimizer.step()
         state.average.update_parameters(state.module)
-        _copy_buffers(state)
     return {name: float(term.detach()) for name, term in terms.items()} | {
         "total": float(total.detach()),
         "gradient": float(norm),
@@ -143,15 +153,6 @@ def _attention(device: torch.device) -> AbstractContextManager[object]:
     if device.type == "cpu":
         return sdpa_kernel(SDPBackend.MATH)
     return contextlib.nullcontext()
-
-
-def _copy_buffers(state: _State) -> None:
-    """Buffers (codebooks) are moving averages already."""
-    with torch.no_grad():
-        for kept, current in zip(
-            state.average.module.buffers(), state.module.buffers(), strict=True
-        ):
-            kept.copy_(current)
 
 
 def _schedule(step: int, settings: LoopSettings) -> float:
@@ -182,6 +183,9 @@ def _resume(state: _State, folder: Path) -> int:
         return 0
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged; delete it to start that lesson again") from error
+    try:
         state.module.load_state_dict(saved["module"])
         state.average.load_state_dict(saved["average"])
         state.optimizer.load_state_dict(saved["optimizer"])

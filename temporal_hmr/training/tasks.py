@@ -1,5 +1,6 @@
 """What one training step means for the keypoint tokenizer and for the body model."""
 
+import copy
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -41,8 +42,16 @@ class Windows:
 
     def draw(self, clips: int, generator: Generator) -> tuple[CropWindow, BodyTarget]:
         """A batch to train on."""
-        shape = (clips, self.frames)
-        return synthesise(self.train, self.body, shape, self.augmentation, self.noise, generator)
+        # Geometry in float32 whatever the loop trains in: bfloat16 truth shakes by millimetres.
+        with torch.autocast("cpu", enabled=False):
+            return synthesise(
+                self.train,
+                self.body,
+                (clips, self.frames),
+                self.augmentation,
+                self.noise,
+                generator,
+            )
 
     def held_out_batch(self, noise: DetectorNoise) -> tuple[CropWindow, BodyTarget]:
         """The same held-out windows at every call, seen through the given detector."""
@@ -61,12 +70,13 @@ class TokenizerTask:
 
     def losses(self, clips: int, generator: Generator) -> dict[str, Tensor]:
         window, target = to_device(self.windows.draw(clips, generator), self.device)
+        true = target.keypoints.flatten(0, 1)
         visible = window.scores.flatten(0, 1) > 0
+        known = window.valid.flatten()[:, None] & _near_box(true)
         # PCT drops a fifth of the joints; what it must then paint in is what occlusion asks of it.
         visible = visible & (torch.rand(visible.shape, device=self.device) > 0.2)
-        true = target.keypoints.flatten(0, 1)
         reconstruction = self.module(window.keypoints.flatten(0, 1), visible)
-        terms = tokenizer_losses(reconstruction, true, _near_box(true))
+        terms = tokenizer_losses(reconstruction, true, known)
         return {
             "reconstruction": terms["reconstruction"],
             "commitment": self.module.config.commitment * terms["commitment"],
@@ -94,10 +104,19 @@ class TokenizerTask:
 class HmrTask:
     """Windows of detections in, bodies out."""
 
-    def __init__(self, model: Hmr, windows: Windows, weights: LossWeights, device: torch.device):
+    def __init__(
+        self,
+        model: Hmr,
+        windows: Windows,
+        weights: LossWeights,
+        device: torch.device,
+        temporal: bool,
+    ):
+        """Without `temporal` every frame is judged by itself, and the temporal module waits."""
         self.module = model
         self.windows = windows
         self.weights = weights
+        self.temporal = temporal
         self.device = device
         self.body = windows.body if device.type == "cpu" else _copy_to(windows.body, device)
 
@@ -106,7 +125,7 @@ class HmrTask:
         weights = self.weights.model_dump()
         per_frame = self.module.tokens_per_frame(window)
         terms: dict[str, Tensor] = {}
-        if self.module.motion is not None:
+        if self.temporal and self.module.motion is not None:
             tokens = self.module.motion(per_frame, window.times, window.valid)
             prediction = self.module.pose_body(tokens, window, self.body)
             terms |= body_losses(prediction, target, window)
@@ -128,6 +147,8 @@ class HmrTask:
         for name, noise in (("clean", CLEAN), ("noisy", self.windows.noise)):
             window, target = to_device(self.windows.held_out_batch(noise), self.device)
             for kind, temporal in (("", True), ("_per_frame", False)):
+                if temporal and not self.temporal:
+                    continue
                 prediction = module(window, self.body, temporal)
                 scores = window_errors(prediction.joints, target.joints)
                 figures |= {f"{name}{kind}_{key}": value for key, value in scores.items()}
@@ -164,7 +185,7 @@ def to_device(values: Moved, device: torch.device) -> Moved:
 
 
 def _copy_to(body: PosedBody, device: torch.device) -> PosedBody:
-    return PosedBody(body.body).to(device)
+    return copy.deepcopy(body).to(device)
 
 
 def _near_box(keypoints: Float[Tensor, "N joints 2"]) -> Tensor:
