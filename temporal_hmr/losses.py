@@ -19,10 +19,8 @@ class LossWeights(Config):
     keypoints: float = 4.0
     placement: float = 2.0
     betas: float = 0.02
-    velocity: float = 10.0
-    acceleration: float = 10.0
-    per_frame: float = 0.4
-    """Weight of the same terms, smoothness excepted, on the tokens before the temporal module."""
+    velocity: float = 15.0
+    acceleration: float = 30.0
 
 
 def body_losses(

@@ -46,7 +46,8 @@ class TrainingConfig(Config):
     losses: LossWeights = LossWeights()
     tokenizer_training: LoopSettings
     frame_training: LoopSettings
-    motion_training: LoopSettings
+    motion_training: LoopSettings | None = None
+    """None, or a model without temporal module, stops after single frames."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,8 +97,9 @@ def train(config: TrainingConfig, data: Path, folder: Path, device: torch.device
     short = replace(windows, frames=SHORT_FRAMES)
     task = HmrTask(model, short, config.losses, device, temporal=False)
     model = fit(task, config.frame_training, folder / "frames", device)
-    task = HmrTask(model, windows, config.losses, device, temporal=True)
-    model = fit(task, config.motion_training, folder / "motion", device)
+    if config.motion_training is not None and model.motion is not None:
+        task = HmrTask(model, windows, config.losses, device, temporal=True)
+        model = fit(task, config.motion_training, folder / "motion", device)
     path = folder / "model.safetensors"
     save_checkpoint(model, config.model, CHECKPOINT_KIND, path, half=True)
     return path
@@ -109,7 +111,7 @@ def _claim(folder: Path, config: TrainingConfig) -> None:
     path = folder / "config.json"
     values = config.model_dump(mode="json")
     lessons = [name for name in values if name.endswith("_training")]
-    for name in lessons:
+    for name in (name for name in lessons if values[name] is not None):
         for free in ("steps", "save_every", "evaluate_every"):
             del values[name][free]
     if path.exists():

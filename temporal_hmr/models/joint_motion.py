@@ -32,11 +32,15 @@ class JointMotion(nn.Module):
         super().__init__()
         self.joints_only = config.joints_only
         rotary = RotaryTime(width // config.heads)
-        self.blocks = nn.ModuleList(
+        blocks = [
             SelfAttentionBlock(width, config.heads, config.expansion, rotary)
             for _ in range(config.layers)
-        )
-        self.norm = nn.LayerNorm(width)
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        # The module starts as the identity: every frame's own answer, from which to learn to move.
+        for block in blocks:
+            for parameter in [*block.attention.out.parameters(), *block.feed_forward.last()]:
+                nn.init.zeros_(parameter)
 
     def forward(
         self, tokens: BodyTokens, times: Float[Tensor, "B T"], valid: Bool[Tensor, "B T"]
@@ -63,4 +67,4 @@ class JointMotion(nn.Module):
         times = repeat(times - times[:, :1], "b t -> (b s) t", s=count)
         for block in self.blocks:
             x = block(x, seen, times)
-        return rearrange(self.norm(x), "(b s) t c -> (b t) s c", b=batch)
+        return rearrange(x, "(b s) t c -> (b t) s c", b=batch)

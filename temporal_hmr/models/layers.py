@@ -73,6 +73,10 @@ class FeedForward(nn.Sequential):
     def __init__(self, width: int, hidden: int):
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
+    def last(self) -> list[nn.Parameter]:
+        """Weight and bias of the last layer: zero them, and a block begins as the identity."""
+        return list(self[-1].parameters())
+
 
 class SelfAttentionBlock(nn.Module):
     """Pre-norm transformer encoder layer."""

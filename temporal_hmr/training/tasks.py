@@ -112,32 +112,29 @@ class HmrTask:
         device: torch.device,
         temporal: bool,
     ):
-        """Without `temporal` every frame is judged by itself, and the temporal module waits."""
+        """`temporal` trains the temporal module on what the frames, learned before, say.
+
+        Without it every frame is judged by itself, and the temporal module waits. Clips long enough
+        for motion are few in a batch, and would wear the frames' part away.
+        """
         self.module = model
         self.windows = windows
         self.weights = weights
-        self.temporal = temporal
         self.device = device
+        self.temporal = temporal
         self.body = windows.body if device.type == "cpu" else _copy_to(windows.body, device)
+        if temporal and model.motion is not None:
+            model.requires_grad_(False)
+            model.motion.requires_grad_(True)
 
     def losses(self, clips: int, generator: Generator) -> dict[str, Tensor]:
         window, target = to_device(self.windows.draw(clips, generator), self.device)
-        weights = self.weights.model_dump()
-        per_frame = self.module.tokens_per_frame(window)
-        terms: dict[str, Tensor] = {}
-        if self.temporal and self.module.motion is not None:
-            tokens = self.module.motion(per_frame, window.times, window.valid)
-            prediction = self.module.pose_body(tokens, window, self.body)
-            terms |= body_losses(prediction, target, window)
+        prediction = self.module(window, self.body, self.temporal)
+        terms = body_losses(prediction, target, window)
+        if self.temporal:
             terms |= smoothness_losses(prediction, target, window)
-        # The tokens before the temporal module answer too, so that each frame's are a body by
-        # itself and the module has something to improve on.
-        share = self.weights.per_frame if terms else 1.0
-        alone = body_losses(self.module.pose_body(per_frame, window, self.body), target, window)
-        weighted = {name: weights[name] * term for name, term in terms.items()}
-        return weighted | {
-            f"per_frame_{name}": share * weights[name] * term for name, term in alone.items()
-        }
+        weights = self.weights.model_dump()
+        return {name: weights[name] * term for name, term in terms.items()}
 
     @torch.no_grad()
     def evaluate(self, module: Hmr) -> dict[str, float]:
