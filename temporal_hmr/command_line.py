@@ -4,6 +4,7 @@ import argparse
 import difflib
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -17,6 +18,9 @@ Item = TypeVar("Item")
 
 EXIT_INPUT_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+_ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Polite requests to end (a job scheduler's, a closed terminal's) beside Ctrl-C."""
 
 
 class DoorParser(argparse.ArgumentParser):
@@ -32,7 +36,8 @@ class DoorParser(argparse.ArgumentParser):
     def parse_args(self, args=None, namespace=None):  # type: ignore[override]
         """Parse; exits with status 2 and one line on anything that does not fit."""
         words = sys.argv[1:] if args is None else list(args)
-        words = [with_dashes(word) for word in words]
+        end = words.index("--") if "--" in words else len(words)
+        words = [with_dashes(word) for word in words[:end]] + words[end:]
         parsed, unknown = self.parse_known_args(words, namespace)
         if unknown:
             self._refuse(unknown[0])
@@ -46,6 +51,10 @@ class DoorParser(argparse.ArgumentParser):
         if not word.startswith("-"):
             self.error(f"one argument too many: {word!r}")
         option = word.split("=", 1)[0]
+        if option in self._option_string_actions:
+            self.error(f"{option} stands behind --, where no option counts: put it before")
+        if os.path.lexists(word):
+            self.error(f"unknown option {option}; to name the file, write ./{word}")
         near = nearest(option, self._option_string_actions)
         self.error(f"unknown option {option}" + (f"; did you mean {near}?" if near else ""))
 
@@ -68,23 +77,44 @@ def run_door(main: Callable[[], object]) -> NoReturn:
     """Run a door and leave the process with its status.
 
     0 when all went well; 2 and one line `error: ...` for an `InputError`; 130 for Ctrl-C and one
-    line that tells what is kept, where the `KeyboardInterrupt` carries a message saying so. A
+    line that tells what is kept, where the `KeyboardInterrupt` carries a message saying so; the
+    same with 143 and 129 for SIGTERM and SIGHUP, so that nothing half-written stays behind. A
     reader that closed the pipe is not an error.
     """
-    with plain_warnings():
+    with plain_warnings(), _endings_interrupt() as received:
         try:
             main()
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is None where the process was started without
+                sys.stdout.flush()
         except InputError as error:
             _say(f"error: {' '.join(str(error).split())}")
             sys.exit(EXIT_INPUT_ERROR)
         except KeyboardInterrupt as interrupt:
             _say(f"interrupted: {str(interrupt) or 'nothing was written'}")
-            sys.exit(EXIT_INTERRUPTED)
+            sys.exit(received[0] + 128 if received else EXIT_INTERRUPTED)
         except BrokenPipeError:
             # Python would complain again when it flushes the closed pipe at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
+
+
+@contextmanager
+def _endings_interrupt() -> Iterator[list[int]]:
+    """SIGTERM and SIGHUP interrupt like Ctrl-C meanwhile; yields the list of those received."""
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    # A signal that is ignored already stays so: `nohup` counts on it.
+    heeded = [ending for ending in _ENDINGS if signal.getsignal(ending) is signal.SIG_DFL]
+    previous = {ending: signal.signal(ending, interrupt) for ending in heeded}
+    try:
+        yield received
+    finally:
+        for ending, handler in previous.items():
+            signal.signal(ending, handler)
 
 
 @contextmanager
@@ -125,7 +155,7 @@ class Stage:
     def __init__(self, name: str, shown: bool = True) -> None:
         """A stage that is not `shown` stays silent, as befits a library."""
         self.name = name
-        self._on_terminal = shown and sys.stderr.isatty()
+        self._on_terminal = shown and sys.stderr is not None and sys.stderr.isatty()
         self._in_lines = shown and not self._on_terminal
 
     def track(

@@ -13,7 +13,8 @@ def silenced() -> Iterator[None]:
     Python exceptions are untouched: they are printed after this context is left. Keep the body
     short, since what other threads write to standard error meanwhile is lost as well.
     """
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         kept = os.dup(2)
     except OSError:  # the process has no standard error: nothing to silence

@@ -237,7 +237,7 @@ class TestRasterize:
     @pytest.mark.parametrize("distance", np.linspace(2, 30, 29))
     def test_what_is_not_covered_is_infinitely_far(self, distance: float) -> None:
         points, faces = icosphere()
-        vertices = ([*points, 0, 0, distance]).astype(np.float32)
+        vertices = (points + np.array([0, 0, distance])).astype(np.float32)
         drawing = Surface(faces, len(points)).draw(vertices, np.ones_like(vertices), self.CAMERA)
         assert drawing is not None
         drawn = np.isfinite(drawing.depth)
