@@ -84,8 +84,7 @@ def run_door(main: Callable[[], object]) -> NoReturn:
     with plain_warnings(), _endings_interrupt() as received:
         try:
             main()
-            if sys.stdout is not None:  # it is None where the process was started without
-                sys.stdout.flush()
+            print(end="", flush=True)  # unlike `sys.stdout.flush`, well without a standard output
         except InputError as error:
             _say(f"error: {' '.join(str(error).split())}")
             sys.exit(EXIT_INPUT_ERROR)

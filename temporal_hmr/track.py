@@ -67,6 +67,7 @@ def _name(source: Path) -> str:
 
 def _prepare(options: Namespace, source: Path, folder: Path) -> "TrackJob":
     from temporal_hmr.output.folder import check_folder
+    from temporal_hmr.output.overlay import require_encodable
     from temporal_hmr.output.rasterize import require_rasterizer
     from temporal_hmr.tracking import TrackSettings, prepare_job
 
@@ -83,6 +84,8 @@ def _prepare(options: Namespace, source: Path, folder: Path) -> "TrackJob":
         progress=True,
     )
     job = prepare_job(source, settings)
+    if not options.no_render:
+        require_encodable(job.clip.width, job.clip.height)
     check_folder(folder, job.provenance.source_sha256)
     return job
 

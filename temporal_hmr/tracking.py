@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -155,7 +156,7 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
     Raises `InputError` for whatever cannot be used.
     """
     _check_person(settings.person)
-    if settings.focal is not None and not settings.focal > 0:
+    if settings.focal is not None and not 0 < settings.focal < math.inf:
         raise InputError(f"--focal takes a positive number of pixels, not {settings.focal:g}")
     device = choose_device(settings.device)
     clip = open_clip(source, start=settings.start, end=settings.end)
@@ -197,7 +198,7 @@ def choose_people(tracks: list[Track], person: str) -> list[Track]:
         return tracks
     if person == "largest":
         return [max(tracks, key=_filled_area)]
-    chosen = [track for track in tracks if str(track.person_id) == person]
+    chosen = [track for track in tracks if track.person_id == int(person)]
     if not chosen:
         seen = ", ".join(str(track.person_id) for track in tracks)
         raise InputError(f"there is no person {person}; the people in this video are {seen}")
@@ -233,7 +234,7 @@ def _person_at(motion: BodyMotion, position: int) -> TrackedPerson:
 
 
 def _check_person(person: str) -> None:
-    if person in ("all", "largest") or person.isdigit():
+    if person in ("all", "largest") or person.isdecimal():
         return
     near = nearest(person, ("all", "largest"))
     raise InputError(

@@ -5,6 +5,7 @@ early) is read on by OpenCV up to the break, and the clip then says that it was 
 """
 
 import logging
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -89,6 +90,8 @@ class Clip(ABC):
 
         Raises `InputError` if there are none.
         """
+        if not all(math.isfinite(bound or 0) for bound in (start, end)):
+            raise InputError(f"a range takes finite numbers of seconds, not {start} to {end}")
         if start is not None and end is not None and not start < end:
             raise InputError(
                 f"the range of {self.path} from {start:g} s to {end:g} s is empty: "
@@ -133,15 +136,29 @@ def open_clip(
     Raises `InputError` if there is nothing at `source`, or nothing that can be read as frames.
     """
     path = Path(source)
+    try:
+        clip = _open_source(path, fps)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}") from error
+    return clip if start is None and end is None else clip.with_range(start, end)
+
+
+def _open_source(path: Path, fps: float | None) -> Clip:
     if not path.exists():
         raise InputError(f"there is no video at {path}: check the path")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        clip: Clip = _open_images(path, IMAGE_FOLDER_FPS if fps is None else fps)
-    elif fps is not None:
+        return _open_images(path, IMAGE_FOLDER_FPS if fps is None else fps)
+    if fps is not None:
         raise InputError(f"{path} is a video with a frame rate of its own: leave out the fps")
-    else:
-        clip = _open_video(path)
-    return clip if start is None and end is None else clip.with_range(start, end)
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device: give a file, which can be read twice")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes): copy or download the video again")
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the path {str(path)!r} is not valid UTF-8: rename it") from None
+    return _open_video(path)
 
 
 @dataclass(eq=False)
@@ -177,8 +194,10 @@ def _open_video(path: Path) -> Clip:
         missing = max(announced_count - len(times), 0) if cut else 0
         times = np.append(times, times[-1] + np.arange(1, missing + 1) / fps)
     else:
-        fps, times = announced_fps, np.arange(announced_count) / announced_fps
-        image = None
+        fps, image = announced_fps, None
+        times = np.arange(announced_count) / announced_fps
+        if not announced_count:  # a live recording, say, which never learned its length
+            times = np.array([time for time, _ in opencv_images(path)])
     if image is None:
         image = next((image for _, image in opencv_images(path)), None)
     if image is None:
@@ -186,7 +205,8 @@ def _open_video(path: Path) -> Clip:
             f"{path} cannot be read as a video: give a video file that plays, such as an mp4"
         )
     height, width = image.shape[:2]
-    return _VideoFile(path, width, height, fps, times, exact_times=facts is not None)
+    exact_times = facts is not None or not announced_count
+    return _VideoFile(path, width, height, fps, times, exact_times=exact_times)
 
 
 @dataclass(eq=False)
@@ -211,7 +231,7 @@ def _open_images(path: Path, fps: float) -> Clip:
     files = [path]
     if path.is_dir():
         files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
-        files = [file for file in files if not file.name.startswith(".")]
+        files = [file for file in files if not (file.name.startswith(".") or file.is_dir())]
     if not files:
         raise InputError(
             f"the folder {path} holds no images: give a video file or a folder of jpg or png files"
@@ -225,13 +245,16 @@ def _open_images(path: Path, fps: float) -> Clip:
 def _natural_order(file: Path) -> list[tuple[int, str]]:
     """A sorting key in which frame9 comes before frame10."""
     parts = re.split(r"(\d+)", file.name.lower())
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _read_image(file: Path) -> UInt8[ndarray, "H W 3"]:
     """An RGB image, turned upright as its EXIF orientation says."""
-    with silenced():
+    try:
         content = np.fromfile(file, np.uint8)
+    except OSError as error:
+        raise InputError(f"the image {file} cannot be opened: {error.strerror}") from error
+    with silenced():
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if image is None:
         raise InputError(f"{file} cannot be read as an image: replace it or take it away")

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -49,6 +50,11 @@ SMPL_LANDMARKS = {
 _KEYS = ("v_template", "f", "weights", "J_regressor", "kintree_table", "shapedirs", "posedirs")
 _OTHER_BODIES = {5: "FLAME", 16: "MANO", 52: "SMPL-H", 55: "SMPL-X"}
 _SUFFIXES = {".pkl", ".npz"}
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy and zipfile raise for archives that are cut, garbled, encrypted or lie of sizes."""
 _LICENSED = (
     "The body model {file} belongs to its licensor: what is made with it is subject to the terms "
     "under which the file was obtained (for SMPL: https://smpl.is.tue.mpg.de)."
@@ -112,11 +118,16 @@ def _read_body(file: Path, name: str) -> BodyArrays:
 def _read_npz(file: Path) -> dict[str, object]:
     """The arrays of an SMPL body and those by which our own files describe keypoints."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        stored = np.load(file, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise InputError(f"{file} is not an SMPL body: it holds a single array")
+        with stored:
             wanted = (*_KEYS, "meta", "vertex_id_names", "vertex_id_values")
             names = [key for key in stored.files if key in wanted or key.startswith("regressor_")]
             return {key: stored[key] for key in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except _DAMAGE as error:
         raise InputError(
             f"{file} is damaged or holds more than plain arrays ({error}); get the file anew"
         ) from error
@@ -188,7 +199,9 @@ class _BodyFile:
         if not np.isfinite(array).all():
             self._refuse(f"its {key!r} has entries that are not finite")
         native = array.dtype.newbyteorder("=")
-        return array.astype(np.result_type(native, np.float32), copy=False)
+        # torch knows nothing longer than float64.
+        wanted = min(np.result_type(native, np.float32), np.dtype(float), key=lambda t: t.itemsize)
+        return array.astype(wanted, copy=False)
 
     def _dense(self, key: str, matrix: Any) -> ndarray:
         """A sparse matrix of believable size as an array."""
@@ -204,6 +217,8 @@ class _BodyFile:
         if count != len(SMPL24):
             like = f", as {_OTHER_BODIES[count]} has" if count in _OTHER_BODIES else ""
             self._refuse(f"it has {count} joints{like}")
+        if not len(weights):
+            self._refuse("it has no vertices")
         if np.abs(weights.sum(1) - 1).max() > 1e-3:
             self._refuse("the rows of its 'weights' do not sum to one")
         tree = self._numbers("kintree_table", 2, len(SMPL24))[0].astype(np.int64)

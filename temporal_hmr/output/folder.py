@@ -10,7 +10,7 @@ from pathlib import Path
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
-from temporal_hmr.output.npz import SCHEMA_VERSION, Provenance, atomic_path, save_motion
+from temporal_hmr.output.npz import SCHEMA_VERSION, Provenance, save_motion
 
 SUMMARY = "result.json"
 OVERLAY = "overlay.mp4"
@@ -22,6 +22,12 @@ def check_folder(folder: Path, source_sha256: str) -> None:
     Raises `InputError` if the system does not let us write there, or if the folder holds the
     results of another video (of the same name, perhaps), which we would not mix or overwrite.
     """
+    try:
+        str(folder.resolve()).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the path {str(folder)!r} is not valid UTF-8; choose another place with --output-dir"
+        ) from None
     existing = folder
     while not os.path.lexists(existing):
         existing = existing.parent
@@ -57,11 +63,11 @@ def write_results(
         # All are complete before the first of an earlier run goes.
         for motion, name in zip(motions, names, strict=True):
             save_motion(motion, Path(partial) / name, provenance)
+        text = json.dumps(summary, indent=2) + "\n"
+        (Path(partial) / SUMMARY).write_text(text, encoding="utf-8")
         _clear(folder)
-        for name in names:
+        for name in [*names, SUMMARY]:
             os.replace(Path(partial) / name, folder / name)
-        with atomic_path(folder / SUMMARY) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return [folder / name for name in names]
 
 

@@ -6,7 +6,7 @@
 | `global_orient`, `body_pose` | T 3, T 69 | its first three and its other columns |
 | `betas` | 10 | shape of this person, the same in every frame |
 | `trans` | T 3 | metres, camera frame; the pelvis stands at its rest place + `trans` |
-| `gender`, `mocap_frame_rate`, `fps` | | "neutral", frames per second |
+| `gender`, `mocap_frame_rate`, `fps` | | of the body, by its file name; frames per second |
 | `frame_ids`, `timestamps` | T | frame numbers of the video, presentation times in seconds |
 | `bbox_xyxy` | T 4 | pixels |
 | `keypoints2d` | T J 3 | what was detected: pixels and confidence |
@@ -19,6 +19,7 @@
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,7 +148,7 @@ def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
         "body_pose": poses[:, 3:],
         "betas": betas,
         "trans": smpl.transl.numpy(),
-        "gender": np.array("neutral"),
+        "gender": np.array(_gender(provenance.body)),
         "mocap_frame_rate": np.array(motion.fps, np.float32),
         "fps": np.array(motion.fps, np.float32),
         "frame_ids": np.asarray(motion.frames, np.int64),
@@ -162,6 +163,15 @@ def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
         "track_id": np.array(motion.person_id),
         "meta": np.array(json.dumps(_meta(motion, provenance))),
     }
+
+
+def _gender(body: str) -> str:
+    """Of SMPL's three bodies, by the file names under which they are published."""
+    words = re.split(r"[^a-z]+", body.lower())
+    for gender in ("female", "male"):
+        if gender in words or gender[0] in words:
+            return gender
+    return "neutral"
 
 
 def _meta(motion: BodyMotion, provenance: Provenance) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from temporal_hmr.body.model import BodyModel
+from temporal_hmr.decoding import announced
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.native_output import silenced
@@ -31,6 +33,10 @@ _PALETTE = (
 """Soft hues, neighbours in number far apart."""
 _FRAMES_POSED_TOGETHER = 32
 """Posing bodies one by one costs ten times as much; all at once, memory grows with the clip."""
+
+
+_LARGEST_SIDE = 8190
+"""Pixels. MPEG-4 states a frame's width and height in 13 bits."""
 
 
 class Images(Protocol):
@@ -80,9 +86,9 @@ def write_overlay(
 def write_video(images: Iterable[UInt8[ndarray, "h w 3"]], fps: float, path: Path) -> None:
     """Encode RGB images of one size as MPEG-4 (the codec that every build of OpenCV brings).
 
-    Raises `InputError` if there is no image, or the encoder does not open.
+    Raises `InputError` if there is no image, the encoder does not open, or the disk is full.
     """
-    writer = None
+    writer, count = None, 0
     try:
         for image in images:
             height, width = image.shape[:2]
@@ -91,12 +97,30 @@ def write_video(images: Iterable[UInt8[ndarray, "h w 3"]], fps: float, path: Pat
             even = cv2.copyMakeBorder(
                 image, 0, height % 2, 0, width % 2, borderType=cv2.BORDER_REPLICATE
             )
-            writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+            with silenced():
+                writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+            count += 1
     finally:
         if writer is not None:
-            writer.release()
+            with silenced():
+                writer.release()
     if writer is None:
         raise InputError(f"no frame to write to {path.name}")
+    # OpenCV does not tell when a write fails.
+    if announced(path)[1] != count:
+        raise InputError(
+            f"the video of {count} frames in {path.parent} could not be written whole: make room "
+            "on the disk, or pass --no-render"
+        )
+
+
+def require_encodable(width: int, height: int) -> None:
+    """Raise `InputError` unless images of this size (px) can be written as a video."""
+    if max(width, height) > _LARGEST_SIDE:
+        raise InputError(
+            f"the overlay of a {width} x {height} video cannot be encoded, {_LARGEST_SIDE} pixels "
+            "a side being the most; make the video smaller or pass --no-render"
+        )
 
 
 class Artist:
@@ -201,9 +225,20 @@ def _draw_label(image: UInt8[ndarray, "h w 3"], box: Float[ndarray, "4"], person
         cv2.putText(image, str(person_id), place, font, scale, ink, stroke, cv2.LINE_AA)
 
 
+def _encodable_rate(fps: float) -> float:
+    """The frame rate as precisely as OpenCV (to 0.001) and MPEG-4 (in 16 bits) can state it."""
+    for decimals in (3, 2, 1):
+        rate = Fraction(round(fps * 10**decimals), 10**decimals)
+        if 0 < rate.numerator < 2**16:
+            return float(rate)
+    return min(max(round(fps), 0.001), 2**16 - 1)
+
+
 def _open_writer(path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
+    # An absolute path, so that FFmpeg takes no part of a name such as "a:b" for a protocol.
+    name, codec = str(path.resolve()), cv2.VideoWriter.fourcc(*"mp4v")
     with silenced():
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+        writer = cv2.VideoWriter(name, codec, _encodable_rate(fps), (width, height))
     if not writer.isOpened():
         raise InputError(
             f"cannot encode {width}x{height} video as {path.suffix} in {path.parent}; check "
