@@ -93,7 +93,8 @@ def run_door(main: Callable[[], object]) -> NoReturn:
             sys.exit(received[0] + 128 if received else EXIT_INTERRUPTED)
         except BrokenPipeError:
             # Python would complain again when it flushes the closed pipe at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if sys.stdout is not None:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
 
 

@@ -287,7 +287,7 @@ def wrong_words(folder: Path, clip: Path, weights: Path) -> dict[str, list[str |
         ("missing", "absent.mp4"),
         ("folder without images", "no images"),
         ("text", "cannot be read as a video"),
-        ("empty", "cannot be read as a video"),
+        ("empty", "is empty"),
         ("output below a file", "--output-dir"),
         ("body of other arrays", "body.npz"),
         ("body that runs code", "bomb.pkl"),
