@@ -13,6 +13,7 @@ SCRIPTS = sorted((PACKAGE.parent / "scripts").rglob("*.py"))
 
 FLOORS: dict[str, int] = {
     "errors": 0,
+    "archive": 0,
     "rotation": 0,
     "skeleton": 0,
     "device": 0,

@@ -1,5 +1,6 @@
 """Body files of every kind."""
 
+import contextlib
 import os
 import pickle
 import sys
@@ -171,6 +172,10 @@ WRONG: dict[str, tuple[Arrays, str]] = {
     "four betas": (small_body() | {"shapedirs": np.zeros((60, 3, 4))}, "has 4 shape coefficients"),
     "nan": (nan_in("posedirs"), "'posedirs' has entries that are not finite"),
     "nan keypoints": (nan_in("regressor_coco_feet"), "'regressor_coco_feet' has entries"),
+    "no vertices": (
+        small_body() | {"weights": np.zeros((0, 24)), "v_template": np.zeros((0, 3))},
+        "it has no vertices",
+    ),
     "text": (small_body() | {"f": np.array(["a", "b"])}, "'f' holds no numbers"),
     "faces": (small_body() | {"f": np.full((4, 3), 60)}, "name vertices beyond its 60"),
     "tree": (
@@ -230,6 +235,28 @@ def test_files_that_are_no_bodies_at_all(tmp_path: Path, chumpy: types.SimpleNam
     (tmp_path / "computed.pkl").write_bytes(pickle.dumps(computed))
     with pytest.raises(InputError, match=r"stored as a computation \(chumpy.ch_ops.add\)"):
         load_body(tmp_path / "computed.pkl")
+
+
+def test_longer_floats_than_torch_has_are_rounded(tmp_path: Path) -> None:
+    arrays = small_body()
+    np.savez(tmp_path / "long.npz", **arrays | {"v_template": arrays["v_template"].astype("g")})
+    template = load_body(tmp_path / "long.npz", torch.float64).v_template
+    assert np.array_equal(template.numpy(), arrays["v_template"])
+
+
+def test_garbled_and_single_arrays_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "body.npz"
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(InputError, match="a single array"):
+        load_body(path)
+    np.savez_compressed(path, **small_body())
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for start in np.linspace(0, len(whole) - 200, 40).astype(int):
+        path.write_bytes(whole[:start] + random.bytes(100) + whole[start + 100 :])
+        with contextlib.suppress(InputError):
+            load_body(path)
 
 
 def test_code_in_object_arrays_of_npz_is_not_run(tmp_path: Path) -> None:

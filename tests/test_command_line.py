@@ -1,6 +1,7 @@
 """What every door promises: one line for a mistake, the right status, help at once."""
 
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from temporal_hmr.command_line import DoorParser, Stage, counted, nearest, run_door, with_dashes
 from temporal_hmr.errors import InputError
+from temporal_hmr.native_output import silenced
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,6 +65,21 @@ class TestParser:
         assert shown.startswith("error: ") and shown.count("\n") == 1
         assert line in shown
 
+    def test_behind_two_dashes_nothing_is_an_option(self, capsys) -> None:
+        assert make_parser().parse_args(["--no-render", "--", "--a_b.mp4"]).source == "--a_b.mp4"
+        with pytest.raises(SystemExit):
+            make_parser().parse_args(["--", "a.mp4", "--no-render"])
+        assert "--no-render stands behind --" in capsys.readouterr().err
+
+    def test_a_file_that_looks_like_an_option_gets_the_remedy(
+        self, tmp_path, monkeypatch, capsys
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "-a.mp4").touch()
+        with pytest.raises(SystemExit):
+            make_parser().parse_args(["-a.mp4"])
+        assert "to name the file, write ./-a.mp4" in capsys.readouterr().err
+
     def test_nearest_is_none_for_nothing_alike(self) -> None:
         assert nearest("trakc", ["track", "train"]) == "track"
         assert nearest("xyz", ["track", "train"]) is None
@@ -113,6 +130,48 @@ class TestRunDoor:
         assert self.leave(main) == 0
         assert capsys.readouterr().err == "warning: walk.mp4 breaks off\n"
         assert not logging.getLogger("temporal_hmr").handlers
+
+    @pytest.mark.parametrize(("ending", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+    def test_a_request_to_end_cleans_up_like_ctrl_c(self, ending, status) -> None:
+        program = (
+            "import time\n"
+            "from temporal_hmr.command_line import run_door\n"
+            "def main():\n"
+            "    try:\n"
+            "        print('ready', flush=True)\n"
+            "        time.sleep(60)\n"
+            "    finally:\n"
+            "        print('cleaned')\n"
+            "run_door(main)"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(getattr(signal, ending))
+            out, err = process.communicate(timeout=30)
+        assert (out, err) == ("cleaned\n", "interrupted: nothing was written\n")
+        assert process.returncode == status
+
+    def test_signals_are_as_before_afterwards(self) -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        self.leave(lambda: None)
+        assert signal.getsignal(signal.SIGTERM) is before
+
+    def test_a_process_without_standard_streams_is_well(self, monkeypatch) -> None:
+        def main() -> None:
+            assert list(Stage("drawing").track("ab")) == ["a", "b"]
+            with silenced():
+                print("done")
+
+        monkeypatch.setattr(sys, "stdout", None)
+        monkeypatch.setattr(sys, "stderr", None)
+        assert self.leave(main) == 0
 
     def test_a_closed_pipe_is_no_error(self) -> None:
         program = (

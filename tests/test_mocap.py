@@ -124,7 +124,7 @@ def with_nan(array):
         ({"poses": with_nan(small_poses())}, "'poses' holds NaN"),
         ({"trans": with_nan(np.zeros((7, 3)))}, "'trans' holds NaN"),
         ({"betas": np.array(["a"] * 10)}, "'betas' holds"),
-        ({"betas": np.array([object()] * 10)}, "plain npz"),
+        ({"betas": np.array([object()] * 10)}, "plain arrays"),
     ],
 )
 def test_a_broken_take_is_refused_by_file_and_key(tmp_path, changes, said):

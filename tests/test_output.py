@@ -2,6 +2,9 @@
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +20,7 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.output.folder import check_folder, write_results
 from temporal_hmr.output.npz import Provenance, atomic_path, load_motion, save_motion
-from temporal_hmr.output.overlay import Artist, OverlayStyle, write_overlay
+from temporal_hmr.output.overlay import Artist, OverlayStyle, require_encodable, write_overlay
 from temporal_hmr.output.rasterize import NEAR, Surface
 from temporal_hmr.rotation import geodesic_angle
 from temporal_hmr.skeleton import COCO23
@@ -48,6 +51,18 @@ def make_motion(num_frames: int = 5, person_id: int = 0) -> BodyMotion:
         observed=observed,
         confidence=observed * 0.75,
     )
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes: what a full disk looks like to those who write."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestResultFile:
@@ -99,14 +114,34 @@ class TestResultFile:
         assert meta["focal_assumed"] is True
         assert arrays["poses"].dtype == np.float32
 
+    @pytest.mark.parametrize(
+        ("body", "gender"),
+        [
+            ("open", "neutral"),
+            ("SMPL_NEUTRAL", "neutral"),
+            ("SMPL_FEMALE", "female"),
+            ("basicModel_f_lbs_10_207_0_v1.0.0", "female"),
+            ("basicmodel_m_lbs_10_207_0_v1.1.0", "male"),
+            ("SMPL_MALE", "male"),
+        ],
+    )
+    def test_gender_is_that_of_the_body(self, body: str, gender: str, tmp_path: Path) -> None:
+        save_motion(make_motion(), tmp_path / "person.npz", replace(PROVENANCE, body=body))
+        with np.load(tmp_path / "person.npz", allow_pickle=False) as archive:
+            assert str(archive["gender"]) == gender
+
     def test_what_is_not_a_result_is_refused(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "other.npz", poses=np.zeros((1, 72)))
         (tmp_path / "noise.npz").write_bytes(b"PK\x03\x04 cut off")
+        with (tmp_path / "array.npz").open("wb") as file:
+            np.save(file, np.zeros(3))
+        with pytest.raises(InputError, match="a single array"):
+            load_motion(tmp_path / "array.npz")
         with pytest.raises(InputError, match="lacks betas"):
             load_motion(tmp_path / "other.npz")
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match="is damaged"):
             load_motion(tmp_path / "noise.npz")
-        with pytest.raises(InputError, match="no result file"):
+        with pytest.raises(InputError, match="no file at"):
             load_motion(tmp_path / "absent.npz")
 
     def test_failure_leaves_the_old_file_and_nothing_else(self, tmp_path: Path) -> None:
@@ -147,6 +182,19 @@ class TestResultFolder:
         with pytest.raises(InputError, match="cannot write"):
             check_folder(tmp_path / "file" / "b", "")
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    @pytest.mark.parametrize("name", ["a" * 300, "a\udcff"])
+    def test_names_that_cannot_be_are_seen_before_any_work(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="--output-dir"):
+            check_folder(tmp_path / name, "")
+
+    def test_an_earlier_result_stays_if_the_new_one_does_not_fit(self, tmp_path: Path) -> None:
+        folder = tmp_path / "walk"
+        write_results(folder, [make_motion(3, 0)], {}, PROVENANCE)
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with limited_files(500), pytest.raises(InputError, match="cannot write"):
+            write_results(folder, [make_motion(4, 1)], {}, PROVENANCE)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
     def test_folders_made_for_a_failed_write_go_away(self, tmp_path: Path, monkeypatch) -> None:
         def full(*_: object) -> None:
@@ -365,6 +413,35 @@ class TestOverlay:
         with pytest.raises(InputError, match="second frame"):
             write_overlay(frames(), 10, [], body, tmp_path / "overlay.mp4")
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("fps", [0.5, 23.976, 29.97003, 120.123, 239.876, 333.333])
+    def test_every_frame_rate_can_be_written(self, fps: float, body, tmp_path: Path) -> None:
+        path = tmp_path / "overlay.mp4"
+        write_overlay([self.frame(index) for index in range(3)], fps, [], body, path)
+        capture = cv2.VideoCapture(str(path))
+        assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(fps, rel=1e-4)
+        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+    def test_a_relative_folder_with_a_colon_is_no_protocol(
+        self, body, tmp_path: Path, monkeypatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("a:b").mkdir()
+        write_overlay([self.frame(0)], 10, [], body, Path("a:b") / "overlay.mp4")
+        assert (tmp_path / "a:b" / "overlay.mp4").stat().st_size > 0
+
+    def test_a_full_disk_is_told_and_leaves_no_file(self, body, tmp_path: Path, capfd) -> None:
+        noise = np.random.default_rng(0).integers(0, 255, (20, 120, 160, 3), np.uint8)
+        frames = [Frame(index, index / 10, image) for index, image in enumerate(noise)]
+        with limited_files(60_000), pytest.raises(InputError, match="make room on the disk"):
+            write_overlay(frames, 10, [], body, tmp_path / "overlay.mp4")
+        assert list(tmp_path.iterdir()) == []
+        assert capfd.readouterr().err == ""
+
+    def test_sizes_beyond_the_format_are_refused(self) -> None:
+        require_encodable(7680, 4320)
+        with pytest.raises(InputError, match="--no-render"):
+            require_encodable(4096, 8192)
 
     @pytest.mark.parametrize("name", ["absent/overlay.mp4", "overlay.nonsense"])
     def test_what_cannot_be_encoded_is_an_input_error(self, name, body, tmp_path, capfd) -> None:

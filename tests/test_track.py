@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from body_files import made_up_body, write_python2
 from numpy import ndarray
 
 from temporal_hmr import tracking
@@ -226,6 +227,24 @@ class TestDelivers:
             assert person.smpl.transl.shape == (3,) and person.smpl.betas.shape == (10,)
             assert person.joints.shape == (24, 3) and person.observed
 
+    @pytest.mark.parametrize("name", ["SMPL_FEMALE.npz", "basicmodel_f_lbs_10_207_0_v1.0.0.pkl"])
+    def test_a_file_of_the_size_of_smpl_takes_over(self, name, clip, weights, tmp_path) -> None:
+        arrays = made_up_body(6890)
+        if name.endswith("npz"):
+            np.savez(tmp_path / name, **arrays)
+        else:
+            write_python2(arrays, tmp_path / name)
+        words = (clip, "--end", "0.15", "--body", tmp_path / name)
+        assert leave(*words, "-o", tmp_path / "out", "--weights", weights) == 0
+        folder = tmp_path / "out" / "walk"
+        assert num_decoded(folder / "overlay.mp4")[0] == 2
+        motion = load_motion(folder / "person_000.npz")
+        joints = load_body(tmp_path / name).joints(motion.smpl)
+        np.testing.assert_allclose(motion.joints, joints.numpy(), atol=1e-4)
+        with np.load(folder / "person_000.npz", allow_pickle=False) as archive:
+            assert str(archive["gender"]) == "female"
+            assert json.loads(str(archive["meta"]))["body"] == Path(name).stem
+
     def test_interrupted_drawing_keeps_the_bodies(
         self, clip, weights, tmp_path, monkeypatch, capsys
     ) -> None:
@@ -273,6 +292,8 @@ def wrong_words(folder: Path, clip: Path, weights: Path) -> dict[str, list[str |
         "two sources": [clip, "--sample"],
         "person": [clip, "--person", "largst"],
         "focal": [clip, "--focal", "-3"],
+        "focal without end": [clip, "--focal", "inf"],
+        "end": [clip, "--end", "nan"],
         "focal word": [clip, "--focal", "wide"],
         "device": [clip, "--device", "gpu"],
         "start beyond the end": [clip, "--start", "99"],
@@ -298,6 +319,8 @@ def wrong_words(folder: Path, clip: Path, weights: Path) -> dict[str, list[str |
         ("two sources", "give one SOURCE"),
         ("person", "did you mean largest?"),
         ("focal", "positive number of pixels"),
+        ("focal without end", "positive number of pixels"),
+        ("end", "finite numbers of seconds"),
         ("focal word", "--focal"),
         ("device", "gpu"),
         ("start beyond the end", "99"),
@@ -339,7 +362,7 @@ def test_largest_is_who_fills_most_of_the_picture() -> None:
     tracks = [track(3, 10, 50), track(5, 30, 40), track(8, 90, 2)]
     assert [found.person_id for found in choose_people(tracks, "largest")] == [5]
     assert choose_people(tracks, "all") == tracks
-    assert [found.person_id for found in choose_people(tracks, "8")] == [8]
+    assert [found.person_id for found in choose_people(tracks, "08")] == [8]
     with pytest.raises(InputError, match="3, 5, 8"):
         choose_people(tracks, "4")
 

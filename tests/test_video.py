@@ -1,6 +1,7 @@
 """Clips: upright frames with the right numbers and times, from whole and from broken files."""
 
 import logging
+import os
 import struct
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from temporal_hmr import video
 from temporal_hmr.errors import InputError
 from temporal_hmr.video import open_clip
 
@@ -277,6 +279,43 @@ def test_a_video_cut_before_its_header_is_refused(tmp_path):
         open_clip(tmp_path / "a.mp4")
 
 
+def test_a_recording_that_never_learned_its_length_is_read_whole(tmp_path, monkeypatch):
+    path = write(tmp_path / "live.mp4", frames=12)
+    # As FFmpeg and decord take a live Matroska recording, which OpenCV cannot write here.
+    monkeypatch.setattr(video, "decord_facts", lambda _path: None)
+    monkeypatch.setattr(video, "decord_images", lambda *_: iter(()))
+    monkeypatch.setattr(video, "announced", lambda _path: (25.0, 0))
+    clip = open_clip(path)
+    frames = list(clip)
+    assert len(clip) == 12 and clip.breaks_off_after is None
+    assert [frame.time for frame in frames] == pytest.approx(np.arange(12) / 25, abs=1e-3)
+    shown = [shown_index(frame.image) for frame in frames]
+    assert shown == pytest.approx(np.arange(12), abs=1.5)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(InputError, match=r"pipe\.mp4 is a pipe or a device"):
+        open_clip(tmp_path / "pipe.mp4")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a" * 300 + ".mp4", "File name too long"), ("a\udcff.mp4", "not valid UTF-8")],
+)
+def test_names_that_no_decoder_takes_are_refused(tmp_path, name, said):
+    if len(name) < 255:
+        write(tmp_path / "a.mp4").rename(tmp_path / name)
+    with pytest.raises(InputError, match=said):
+        open_clip(tmp_path / name)
+
+
+@pytest.mark.parametrize(("start", "end"), [(float("nan"), None), (0.0, float("inf"))])
+def test_a_range_without_a_number_is_refused(tmp_path, start, end):
+    with pytest.raises(InputError, match="finite numbers of seconds"):
+        open_clip(write(tmp_path / "a.mp4"), start=start, end=end)
+
+
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"no video at .*nowhere\.mp4"):
         open_clip(tmp_path / "nowhere.mp4")
@@ -293,6 +332,26 @@ def test_a_folder_of_images_in_natural_order(tmp_path):
     assert open_clip(tmp_path).fps == 30
     np.testing.assert_array_equal(next(iter(clip)).image, picture(1, 40, 30))
     assert [frame.index for frame in clip.with_range(0.2, 0.4)] == [2, 3]
+
+
+def test_grey_deep_transparent_and_turned_images_are_upright_rgb(tmp_path):
+    image = picture(5, 30, 20)[..., ::-1]
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    transparent = np.dstack([image, np.full(image.shape[:2], 7, np.uint8)])
+    for number, pixels in enumerate([grey, grey.astype(np.uint16) * 257, transparent]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+    # EXIF orientation 6, as phones write it: stored a quarter turn anticlockwise.
+    stored = cv2.imencode(".jpg", cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE))[1].tobytes()
+    tag = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    marked = stored[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + stored[2:]
+    (tmp_path / "3.JPG").write_bytes(marked)
+    (tmp_path / "4².png").mkdir()
+    images = [frame.image for frame in open_clip(tmp_path)]
+    assert [image.shape for image in images] == [(20, 30, 3)] * 4
+    np.testing.assert_array_equal(images[0], np.dstack([grey] * 3))
+    np.testing.assert_array_equal(images[1], images[0])
+    np.testing.assert_array_equal(images[2], image[..., ::-1])
+    assert np.abs(images[3].astype(int) - image[..., ::-1]).mean() < 6
 
 
 def test_a_folder_with_images_of_two_sizes_names_the_odd_one(tmp_path):

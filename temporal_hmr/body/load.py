@@ -1,8 +1,6 @@
 """Body files: the open body of this package, or a licensed SMPL file of any age."""
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,6 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import sparse
 
+from temporal_hmr.archive import read_arrays
 from temporal_hmr.body.model import POSE_FEATURES, BodyArrays, BodyModel
 from temporal_hmr.body.pickles import Unread, load_pickle
 from temporal_hmr.errors import InputError
@@ -50,11 +49,6 @@ SMPL_LANDMARKS = {
 _KEYS = ("v_template", "f", "weights", "J_regressor", "kintree_table", "shapedirs", "posedirs")
 _OTHER_BODIES = {5: "FLAME", 16: "MANO", 52: "SMPL-H", 55: "SMPL-X"}
 _SUFFIXES = {".pkl", ".npz"}
-_DAMAGE = (
-    *(OSError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What numpy and zipfile raise for archives that are cut, garbled, encrypted or lie of sizes."""
 _LICENSED = (
     "The body model {file} belongs to its licensor: what is made with it is subject to the terms "
     "under which the file was obtained (for SMPL: https://smpl.is.tue.mpg.de)."
@@ -115,22 +109,12 @@ def _read_body(file: Path, name: str) -> BodyArrays:
     return _BodyFile(file, contents).arrays(name)
 
 
-def _read_npz(file: Path) -> dict[str, object]:
+def _read_npz(file: Path) -> dict[str, ndarray]:
     """The arrays of an SMPL body and those by which our own files describe keypoints."""
-    try:
-        stored = np.load(file, allow_pickle=False)
-        if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise InputError(f"{file} is not an SMPL body: it holds a single array")
-        with stored:
-            wanted = (*_KEYS, "meta", "vertex_id_names", "vertex_id_values")
-            names = [key for key in stored.files if key in wanted or key.startswith("regressor_")]
-            return {key: stored[key] for key in names}
-    except InputError:
-        raise
-    except _DAMAGE as error:
-        raise InputError(
-            f"{file} is damaged or holds more than plain arrays ({error}); get the file anew"
-        ) from error
+    wanted = (*_KEYS, "meta", "vertex_id_names", "vertex_id_values")
+    return read_arrays(
+        file, lambda names: [key for key in names if key in wanted or key.startswith("regressor_")]
+    )
 
 
 class _BodyFile:

@@ -6,7 +6,6 @@ the same; we leave the hands at rest.
 """
 
 import math
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from temporal_hmr.archive import read_arrays
 from temporal_hmr.data.bvh import read_bvh
 from temporal_hmr.data.take import MocapTake, looked_up_axis, resample, turned_y_up
 from temporal_hmr.errors import InputError
@@ -57,13 +57,7 @@ def read_take(
     finite or not plain numbers, and where "auto" cannot tell.
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in _wanted(path, archive.files)}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read as a plain npz file of arrays: {error}") from error
+    arrays = read_arrays(path, lambda names: _wanted(path, names))
     take = _take_from(path, arrays)
     if up_axis not in ("auto", "y", "z"):
         raise InputError(f"up axis {up_axis!r} is unknown: give 'auto', 'y' or 'z'.")

@@ -1,5 +1,6 @@
 """The folder of one video's results: `person_000.npz` and so on, `result.json`, `overlay.mp4`."""
 
+import errno
 import json
 import os
 import tempfile
@@ -32,6 +33,10 @@ def check_folder(folder: Path, source_sha256: str) -> None:
     while not os.path.lexists(existing):
         existing = existing.parent
     try:
+        # A name too long for the file system exists nowhere, and could be made nowhere.
+        longest = os.pathconf(existing, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        if any(len(os.fsencode(name)) > longest for name in folder.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:

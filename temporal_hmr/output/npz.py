@@ -25,13 +25,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy import ndarray
 
 from temporal_hmr import skeleton as skeletons
+from temporal_hmr.archive import read_arrays
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
@@ -110,11 +110,7 @@ def load_motion(path: Path | str) -> BodyMotion:
     Raises `InputError` if the file is absent, is not an npz, or lacks a field.
     """
     path = Path(path)
-    with _open_archive(path) as archive:
-        missing = [name for name in _FIELDS if name not in archive.files]
-        if missing:
-            raise InputError(f"{path} is not a temporal_hmr result: it lacks {', '.join(missing)}")
-        arrays = {name: archive[name] for name in _FIELDS}
+    arrays = read_arrays(path, lambda names: _fields(path, names))
     meta = json.loads(str(arrays["meta"]))
     if meta["schema_version"] != SCHEMA_VERSION:
         raise InputError(
@@ -124,18 +120,11 @@ def load_motion(path: Path | str) -> BodyMotion:
     return _motion(arrays, meta)
 
 
-@contextmanager
-def _open_archive(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"no result file at {path}") from None
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as an npz file: {error}") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(f"{path} holds a single array; a result is an npz file")
-    with archive:
-        yield archive
+def _fields(path: Path, names: list[str]) -> tuple[str, ...]:
+    missing = [name for name in _FIELDS if name not in names]
+    if missing:
+        raise InputError(f"{path} is not a temporal_hmr result: it lacks {', '.join(missing)}")
+    return _FIELDS
 
 
 def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
