@@ -1,0 +1,387 @@
+"""The report says all that was put in, harmlessly and offline, and its plots show the worst."""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import pytest
+
+from temporal_hmr.errors import InputError
+from temporal_hmr.output.moments import LONGEST_SIDE
+from temporal_hmr.output.report import (
+    Column,
+    Curve,
+    Moment,
+    Report,
+    Row,
+    SequencePlots,
+    write_report,
+)
+from temporal_hmr.output.timeline import MOST_POINTS, decimated, draw_timeline, number_text
+
+NAN = float("nan")
+VOID = {"meta", "link", "img", "br", "hr", "input", "base", "embed", "source"}
+HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;"
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a browser would find in a page; complains of tags that do not pair."""
+
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        assert len(attrs) == len(dict(attrs)), f"<{tag}> repeats an attribute"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif self.open and self.open[-1] != "style" and data.strip():
+            self.texts.append(data.strip())
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+
+def parsed(path: Path) -> Page:
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    page.close()
+    assert page.open == []
+    return page
+
+
+def make_sequence(num_frames: int = 60, name: str = "walk_0", **changes) -> SequencePlots:
+    random = np.random.default_rng(num_frames)
+    frames = np.arange(num_frames)
+    missing, unscored = (frames >= 20) & (frames < 25), frames < 5
+    names = (("MPJPE", "mm"), ("acceleration error", "m/s²"), ("jitter", "10 m/s³"))
+    curves = []
+    for quantity, unit in names:
+        values = random.uniform(20, 80, num_frames)
+        values[missing | unscored] = NAN
+        curves.append(Curve(quantity, unit, frames, values))
+    picture = np.zeros((100, 50, 3), np.uint8) + np.array([200, 30, 30], np.uint8)
+    moments = (Moment(40, 40 / 30, "MPJPE 312 mm", picture), Moment(8, 8 / 30, "jitter 99"))
+    plots = SequencePlots(name, 30.0, tuple(curves), missing, unscored, moments, "a note")
+    return replace(plots, **changes)
+
+
+def make_report(**changes) -> Report:
+    report = Report(
+        title="EMDB 1",
+        facts=(("protocol", "24 joints"), ("weights", "ab" * 32)),
+        warnings=("Coverage is not complete.",),
+        columns=(Column("MPJPE", "mm"), Column("PCK", "%", lower_is_better=False)),
+        rows=(
+            Row("walk_0", 1234, 0.975, (71.26, 81.0)),
+            Row("run_0", 55, 1.0, (NAN, 92.5), "two vertices are lost"),
+        ),
+        overall=Row("All of it", 1289, 0.9999, (72.04, 85.31), "over frames"),
+        sequences=(make_sequence(),),
+        picture_key="blue is what we say",
+    )
+    return replace(report, **changes)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "report.html"
+
+
+class TestPage:
+    def test_says_all_that_was_put_in(self, path: Path) -> None:
+        write_report(make_report(), path)
+        text = parsed(path).text
+        for part in (
+            *("EMDB 1", "protocol", "24 joints", "ab" * 32, "Coverage is not complete."),
+            *("MPJPE", "mm", "PCK", "higher is better", "All of it", "1289", "72.0", "85.3"),
+            *("walk_0", "1234", "71.3", "81.0", "97.5\xa0%", "run_0", "two vertices are lost"),
+            *("over frames", "60 frames at 30 per second", "5 not scored", "5 without prediction"),
+            *("frame 40, 1.33 s: MPJPE 312 mm", "frame 8, 0.27 s: jitter 99", "a note"),
+            *("blue is what we say", "acceleration error, m/s²", "jitter, 10 m/s³"),
+        ):
+            assert part in text, part
+        assert text.count("over frames") == 1, "the note is not repeated below the table"
+        assert "truth" not in text, "the key names a line that is nowhere"
+
+    def test_what_is_not_a_number_and_what_is_not_covered_stand_out(self, path: Path) -> None:
+        report = make_report(overall=Row("All", 0, NAN, (float("inf"), NAN)))
+        write_report(report, path)
+        cells = re.findall(r'class="(\w+)"[^>]*>([^<]*)</(?:td|dd)>', path.read_text())
+        assert [text for kind, text in cells if kind == "partial"] == ["97.5\xa0%"]
+        # The large numbers, a row, the last row.
+        wrong = [text for kind, text in cells if kind == "nan"]
+        assert wrong == [
+            *("infinite", "not a number", "not a number"),
+            "not a number",
+            *("not a number", "infinite", "not a number"),
+        ]
+
+    def test_one_frame_of_many_missing_does_not_look_like_none(self, path: Path) -> None:
+        write_report(make_report(overall=Row("All", 9, 0.99999, (1.0, 1.0))), path)
+        page = parsed(path)
+        assert "> 99.9\xa0%" in page.text
+        assert "100.0" not in page.text
+
+    def test_the_worst_of_a_column_is_marked_by_its_own_direction(self, path: Path) -> None:
+        rows = tuple(Row(name, 1, 1.0, (v, v)) for name, v in (("a", 10.0), ("b", 30.0)))
+        write_report(make_report(rows=rows), path)
+        marked = re.findall(r'<td class="worst" data-sort="([^"]*)"', path.read_text())
+        assert marked == ["10.0", "30.0"]
+
+    def test_rows_lead_to_their_plots(self, path: Path) -> None:
+        write_report(make_report(), path)
+        page = parsed(path)
+        ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+        links = [attributes["href"] for attributes in page.named("a")]
+        assert links[0] == "#sequence-1"
+        assert {str(link)[1:] for link in links} <= set(ids)
+
+    def test_parts_of_drawings_are_found_and_not_confused(self, path: Path) -> None:
+        """Two drawings in one page must not share ids, or one would use the other's parts."""
+        sequences = (make_sequence(60, "a"), make_sequence(61, "a"), make_sequence(60, "a"))
+        write_report(make_report(sequences=sequences), path)
+        page = parsed(path)
+        ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+        assert len(ids) == len(set(ids))
+        used = set(re.findall(r'(?:url\(#|xlink:href="#)([^")]+)', path.read_text()))
+        assert used and used <= set(ids)
+
+    def test_nothing_comes_from_elsewhere(self, path: Path) -> None:
+        write_report(make_report(), path)
+        page = parsed(path)
+        for tag, attributes in page.tags:
+            assert tag not in {"link", "iframe", "object", "embed", "base"}
+            for name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+                target = attributes.get(name) or "#"
+                assert target.startswith(("#", "data:image/jpeg;base64,")), target
+        text = path.read_text()
+        assert "@import" not in text and "http:" not in text and "https:" not in text
+        assert set(re.findall(r"url\((.)", text)) == {"#"}
+
+    def test_the_policy_forbids_all_but_our_script(self, path: Path) -> None:
+        write_report(make_report(), path)
+        page = parsed(path)
+        policies = [meta["content"] for meta in page.named("meta") if "http-equiv" in meta]
+        digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+        assert len(page.scripts) == 1
+        assert f"script-src 'sha256-{digest}'" in str(policies[0])
+        assert "default-src 'none'" in str(policies[0])
+
+    def test_hostile_text_is_text(self, path: Path) -> None:
+        curve = replace(make_sequence().curves[0], name=HOSTILE, unit=HOSTILE)
+        moment = Moment(3, 0.1, HOSTILE, np.zeros((9, 9, 3), np.uint8))
+        curve = replace(curve, reference=curve.values, reference_name=HOSTILE)
+        sequence = make_sequence(name=HOSTILE, curves=(curve,), moments=(moment,), note=HOSTILE)
+        report = Report(
+            HOSTILE,
+            ((HOSTILE, HOSTILE),),
+            (HOSTILE,),
+            (Column(HOSTILE, HOSTILE),),
+            (Row(HOSTILE, 1, 1.0, (1.0,), HOSTILE),),
+            Row(HOSTILE, 1, 1.0, (1.0,), HOSTILE),
+            (sequence,),
+            HOSTILE,
+        )
+        write_report(report, path)
+        page = parsed(path)
+        assert len(page.named("script")) == 1
+        assert len(page.named("img")) == 1
+        assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+        assert page.text.count(HOSTILE) >= 17
+        assert page.named("img")[0]["alt"] == f"frame 3, 0.10 s: {HOSTILE}"
+
+    def test_names_that_are_no_text_are_written(self, path: Path) -> None:
+        write_report(make_report(title="a\udcffb é"), path)
+        assert "é" in parsed(path).text
+
+    def test_equal_reports_make_equal_files(self, path: Path, tmp_path: Path) -> None:
+        write_report(make_report(), path)
+        with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "axes.grid": True}):
+            write_report(make_report(), tmp_path / "again.html")
+            assert matplotlib.rcParams["font.size"] == 30, "the user's own settings stay"
+        assert path.read_bytes() == (tmp_path / "again.html").read_bytes()
+
+    def test_long_sequences_stay_light(self, path: Path) -> None:
+        write_report(make_report(sequences=()), path)
+        empty = path.stat().st_size
+        write_report(make_report(sequences=(make_sequence(2000),)), path)
+        assert empty < 20_000
+        assert path.stat().st_size - empty < 150_000
+
+    def test_pictures_are_small_and_true(self, path: Path) -> None:
+        picture = np.zeros((1000, 500, 3), np.uint8) + np.array([200, 30, 30], np.uint8)
+        sequence = make_sequence(moments=(Moment(1, 0.0, "x", picture),))
+        write_report(make_report(sequences=(sequence,)), path)
+        source = str(parsed(path).named("img")[0]["src"]).split(",")[1]
+        code = np.frombuffer(base64.b64decode(source), np.uint8)
+        image = cv2.cvtColor(cv2.imdecode(code, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        assert image.shape == (LONGEST_SIDE, LONGEST_SIDE // 2, 3)
+        assert np.abs(image.astype(int) - [200, 30, 30]).max() < 6
+
+    def test_without_plots_or_rows_there_is_still_a_page(self, path: Path) -> None:
+        sequence = make_sequence(0, curves=(), moments=(), note="No pictures: no images.")
+        write_report(make_report(rows=(), warnings=(), sequences=(sequence,)), path)
+        page = parsed(path)
+        assert "No pictures: no images." in page.text
+        assert "Warnings" not in page.text
+        assert not page.named("svg")
+
+    def test_all_of_it_is_written_or_nothing(self, path: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="cannot write"):
+            write_report(make_report(), tmp_path / "absent" / "report.html")
+        path.mkdir()
+        with pytest.raises(InputError, match="cannot write"):
+            write_report(make_report(), path)
+        path.rmdir()
+        path.write_text("an earlier one")
+        for values in ((1.0,), (1.0, 2.0, 3.0)):
+            row = Row("odd", 1, 1.0, values)
+            for report in (make_report(overall=row), make_report(rows=(row,))):
+                with pytest.raises(ValueError, match=r"odd has . values for 2 columns"):
+                    write_report(report, path)
+        assert path.read_text() == "an earlier one"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize(
+        ("value", "largest", "text"),
+        [
+            *((48.234, 120.0, "48.2"), (1234.5, 1234.5, "1234"), (5.006, 5.006, "5.01")),
+            *((0.6134, 0.9, "0.613"), (3e-7, 3e-7, "3e-07"), (0.0, 0.0, "0.000")),
+            *((NAN, 1.0, "not a number"), (float("-inf"), 1.0, "infinite")),
+        ],
+    )
+    def test_numbers(self, value: float, largest: float, text: str) -> None:
+        assert number_text(value, largest) == text
+
+
+def paths(svg: str, role: str, kind: str) -> list[np.ndarray]:
+    """Points of the runs of all paths drawn in a colour: stroked (lines) or filled."""
+    found = re.findall(rf' d="([^"]*)"[^>]*{kind}: var\(--{role}\)', svg)
+    runs = [run for path in found for run in path.split("M")[1:]]
+    return [np.array(re.findall(r"-?\d+\.?\d*", run), float).reshape(-1, 2) for run in runs]
+
+
+class TestTimeline:
+    LEFT, RIGHT = 0.55 * 72, (9.6 - 0.08) * 72
+    """Points: the time axis, from half a frame before the first to half a frame after the last."""
+
+    def across(self, frame: float, num_frames: int) -> float:
+        return self.LEFT + (frame + 0.5) / num_frames * (self.RIGHT - self.LEFT)
+
+    def curve(self, values: np.ndarray, **changes) -> SequencePlots:
+        none = np.zeros(len(values), bool)
+        curve = Curve("e", "mm", np.arange(len(values)), values)
+        return SequencePlots("s", 30.0, (replace(curve, **changes),), none, none)
+
+    @pytest.mark.parametrize("length", [1500, 1501, 2000, 7919, 100_000])
+    def test_decimation_keeps_extremes_and_breaks(self, length: int) -> None:
+        random = np.random.default_rng(length)
+        values = random.normal(size=length) ** 3
+        values[length // 3 : length // 3 + 1] = NAN
+        values[length // 2 : length // 2 + length // 50] = NAN
+        kept = decimated(values)
+        assert len(kept) <= MOST_POINTS
+        assert (np.diff(kept) > 0).all()
+        assert np.nanmax(values[kept]) == np.nanmax(values)
+        assert np.nanmin(values[kept]) == np.nanmin(values)
+        breaks = np.flatnonzero(np.diff(np.isnan(values[kept]).astype(int)) == 1)
+        assert len(breaks) == 2
+        # Every stretch of the curve keeps its own highest value.
+        for stretch in np.array_split(np.arange(length), 50):
+            inside = kept[(kept >= stretch[0] - 200) & (kept <= stretch[-1] + 200)]
+            if np.isfinite(values[stretch]).any():
+                assert np.nanmax(values[inside]) >= np.nanmax(values[stretch])
+
+    def test_short_curves_are_drawn_whole(self) -> None:
+        assert decimated(np.zeros(MOST_POINTS)).tolist() == list(range(MOST_POINTS))
+
+    def test_the_line_breaks_where_there_is_no_value(self) -> None:
+        values = np.random.default_rng(0).uniform(1, 9, 100)
+        values[[30, 31, 60]] = NAN
+        runs = paths(draw_timeline(self.curve(values), "x"), "line", "stroke")
+        ends = [(run[0, 0], run[-1, 0]) for run in runs]
+        frames = [(0, 29), (32, 59), (61, 99)]
+        expected = [[self.across(frame, 100) for frame in run] for run in frames]
+        np.testing.assert_allclose(ends, expected, atol=0.02)
+
+    def test_the_worst_frame_is_the_highest_point_of_the_line(self) -> None:
+        values = np.random.default_rng(0).uniform(10, 20, 5000)
+        values[1234] = 400
+        points = np.concatenate(paths(draw_timeline(self.curve(values), "x"), "line", "stroke"))
+        assert len(points) <= MOST_POINTS
+        assert points[points[:, 1].argmin(), 0] == pytest.approx(self.across(1234, 5000), abs=0.02)
+
+    def test_a_single_value_between_breaks_is_a_dot(self) -> None:
+        values = np.full(50, NAN)
+        values[17] = 3.0
+        svg = draw_timeline(self.curve(values), "x")
+        places = re.findall(r'<use [^>]*x="([\d.]+)"[^>]*fill: var\(--line\)', svg)
+        assert [float(x) for x in places] == [pytest.approx(self.across(17, 50), abs=0.02)]
+
+    def test_curves_without_values_say_so(self) -> None:
+        assert "no value" in draw_timeline(self.curve(np.full(50, NAN)), "x")
+        assert "no value" in draw_timeline(self.curve(np.zeros(0)), "x")
+        infinite = np.r_[np.ones(9), np.inf]
+        assert "mean 1.00   highest 1.00   1 infinite, not drawn" in draw_timeline(
+            self.curve(infinite), "x"
+        )
+
+    def test_bands_cover_their_frames(self) -> None:
+        plots = make_sequence(60)
+        svg = draw_timeline(plots, "x")
+        for role, first, last in (("unscored", 0, 4), ("missing", 20, 24)):
+            (band,) = paths(svg, role, "fill")
+            edges = [band[:, 0].min(), band[:, 0].max()]
+            expected = [self.across(first - 0.5, 60), self.across(last + 0.5, 60)]
+            np.testing.assert_allclose(edges, expected, atol=0.02)
+
+    def test_one_missing_frame_among_many_is_seen(self) -> None:
+        plots = self.curve(np.ones(20_000))
+        missing = np.arange(20_000) == 19_999
+        svg = draw_timeline(replace(plots, missing=missing), "x")
+        (band,) = paths(svg, "missing", "fill")
+        assert band[:, 0].max() == pytest.approx(self.RIGHT, abs=0.02)
+        assert "stroke: var(--missing-edge)" in svg
+
+    def test_moments_are_numbered_above_their_frames(self) -> None:
+        moments = tuple(Moment(frame, frame / 30, "") for frame in (40, 41, 8))
+        svg = draw_timeline(make_sequence(60, moments=moments), "x")
+        badges = re.findall(
+            r'fill: var\(--page\)"? ?[^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>(\d)<', svg
+        )
+        assert [number for *_, number in badges] == ["1", "2", "3"]
+        expected = [self.across(moment.frame, 60) for moment in moments]
+        np.testing.assert_allclose([float(x) for x, *_ in badges], expected, atol=0.02)
+        heights = [float(y) for _, y, _ in badges]
+        assert heights[0] == heights[2] > heights[1], "neighbours evade upwards"
+
+    def test_dollars_are_no_mathematics(self) -> None:
+        svg = draw_timeline(self.curve(np.ones(9), name="a $\\frac{ b$"), "x")
+        assert "a $\\frac{ b$, mm" in svg
