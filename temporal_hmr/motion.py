@@ -72,3 +72,39 @@ class BodyMotion:
         """Position of a frame number in this motion, None where the person is absent."""
         position = int(np.searchsorted(self.frames, frame))
         return position if position < len(self) and self.frames[position] == frame else None
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedMotion:
+    """Somebody's answer for one person in one video, whatever system gave it: SMPL, as predicted.
+
+    Unlike `BodyMotion` it may have holes, a shape per frame, and no camera; it is what evaluation
+    and checks read from files.
+    """
+
+    name: str
+    """File and person, for messages: `walk.pkl person 3`."""
+    source: str
+    """The kind of file: `ours`, `wham`, `vibe`, `gvhmr`, `phalp`."""
+    frames: Int[ndarray, "T"]
+    """Frame numbers in the video, strictly increasing; the first frame is 0."""
+    smpl: SmplParams
+    """Camera frame, OpenCV axes, float64."""
+    world: SmplParams | None = None
+    """The same in a world frame of the system's own, where it gives one."""
+    camera: Camera | None = None
+    boxes: Float[ndarray, "T 4"] | None = None
+    """x_min, y_min, x_max, y_max in pixels."""
+    keypoints: Float[ndarray, "T joints 3"] | None = None
+    """What was detected (pixels, confidence), of `skeleton`."""
+    skeleton: Skeleton | None = None
+    fps: float | None = None
+    """None where the file does not say."""
+    filled: Bool[ndarray, "T"] | None = None
+    """True where the system says that the frame is a guess and the person was not seen."""
+    has_depth: bool = True
+    """False where `smpl.transl` means nothing (weak perspective, or no translation at all)."""
+    gender: str = "neutral"
+
+    def __len__(self) -> int:
+        return len(self.frames)

@@ -123,6 +123,50 @@ COCO17 = Skeleton(
     bones=_COCO_BONES,
 )
 
+OPENPOSE18 = Skeleton(
+    "OPENPOSE18",
+    (
+        "nose",
+        "neck",
+        "right_shoulder",
+        "right_elbow",
+        "right_wrist",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+        "right_hip",
+        "right_knee",
+        "right_ankle",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "right_eye",
+        "left_eye",
+        "right_ear",
+        "left_ear",
+    ),
+    bones=(
+        ("neck", "right_shoulder"),
+        ("right_shoulder", "right_elbow"),
+        ("right_elbow", "right_wrist"),
+        ("neck", "left_shoulder"),
+        ("left_shoulder", "left_elbow"),
+        ("left_elbow", "left_wrist"),
+        ("neck", "right_hip"),
+        ("right_hip", "right_knee"),
+        ("right_knee", "right_ankle"),
+        ("neck", "left_hip"),
+        ("left_hip", "left_knee"),
+        ("left_knee", "left_ankle"),
+        ("neck", "nose"),
+        ("nose", "right_eye"),
+        ("nose", "left_eye"),
+        ("right_eye", "right_ear"),
+        ("left_eye", "left_ear"),
+    ),
+)
+"""COCO's joints and a neck halfway between the shoulders (OpenPose, Cao et al., CVPR 2017)."""
+
 COCO23 = Skeleton(
     "COCO23",
     (
