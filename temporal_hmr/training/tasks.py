@@ -156,15 +156,12 @@ def window_errors(
     predicted: Float[Tensor, "B T 24 3"], true: Float[Tensor, "B T 24 3"]
 ) -> dict[str, float]:
     """Millimetres, means over windows of 30 frames per second."""
-    flat = predicted.flatten(0, 1), true.flatten(0, 1)
-    clips = zip(predicted, true, strict=True)
-    acceleration = [metrics.acceleration_error(*clip).mean() for clip in clips]
-
-    return {
-        "mpjpe": float(metrics.mpjpe(*flat).mean()),
-        "pa_mpjpe": float(metrics.pa_mpjpe(*flat).mean()),
-        "acceleration_error": float(torch.stack(acceleration).mean()),
+    values = {
+        "mpjpe": metrics.mpjpe(predicted, true),
+        "pa_mpjpe": metrics.pa_mpjpe(predicted, true),
+        "acceleration_error": metrics.acceleration_error(predicted, true),
     }
+    return {name: float(clips.mean().mean()) for name, clips in values.items()}
 
 
 def to_device(values: Moved, device: torch.device) -> Moved:
