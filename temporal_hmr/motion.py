@@ -105,6 +105,8 @@ class PredictedMotion:
     has_depth: bool = True
     """False where `smpl.transl` means nothing (weak perspective, or no translation at all)."""
     gender: str = "neutral"
+    body: str = ""
+    """Name of the body that the betas are of, where the file says; `open` is ours, not SMPL."""
 
     def __len__(self) -> int:
         return len(self.frames)

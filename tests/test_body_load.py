@@ -16,8 +16,8 @@ from scipy import sparse
 
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.params import SmplParams
-from temporal_hmr.body.pickles import Unread, load_pickle
 from temporal_hmr.errors import InputError
+from temporal_hmr.pickles import Unread, load_pickle
 from temporal_hmr.skeleton import COCO23, SMPL24
 
 

@@ -14,10 +14,12 @@ from scipy import sparse
 
 from temporal_hmr.archive import read_arrays
 from temporal_hmr.body.model import POSE_FEATURES, BodyArrays, BodyModel
-from temporal_hmr.body.pickles import Unread, load_pickle
 from temporal_hmr.errors import InputError
+from temporal_hmr.pickles import Unread, load_pickle
 from temporal_hmr.skeleton import COCO23, SMPL24
 
+OPEN_BODY = "open"
+"""Name of the body that comes with the package."""
 SHAPE_COEFFICIENTS = 10
 SMPL_VERTICES = 6890
 
@@ -67,7 +69,7 @@ def load_body(path: str | Path | None = None, dtype: torch.dtype = torch.float32
     if path is None:
         asset = resources.files("temporal_hmr") / "assets" / "open_body.npz"
         with resources.as_file(asset) as file:
-            return BodyModel(_read_body(file, "open"), dtype)
+            return BodyModel(_read_body(file, OPEN_BODY), dtype)
     file = _body_file(Path(path))
     return BodyModel(_read_body(file, file.stem), dtype)
 

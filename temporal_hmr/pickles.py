@@ -5,13 +5,15 @@ records that describe arrays are turned into arrays afterwards, from their bytes
 unpickling is not used either, because it trusts what the file says of memory layouts.
 """
 
+import io
 import pickle
-import pickletools
 import re
+import struct
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy import ndarray
@@ -30,12 +32,9 @@ _DAMAGE = (
     AssertionError,
     MemoryError,
     RecursionError,
+    struct.error,
 )
-_BEYOND_THE_FILE = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"}
 _SIMPLE_DTYPE = re.compile(r"[<>=|]?[biufcSU]\d+")
-_BUILTINS: dict[str, type] = {
-    kind.__name__: kind for kind in (set, frozenset, list, dict, tuple, complex, bytes, bytearray)
-}
 
 
 class Unread:
@@ -58,30 +57,27 @@ def load_pickle(path: str | Path) -> object:
     or names anything else.
     """
     path = Path(path)
+    with damage_named(path):
+        return DataUnpickler(path.read_bytes()).read()
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Whatever reading and unpickling raise inside becomes an `InputError` that names the file."""
     if not path.is_file():
         raise InputError(f"{path} is not a file; check the path")
     try:
-        _check_opcodes(path)
-        with path.open("rb") as file:
-            return _Reading().resolve(_RecordingUnpickler(file, path).load())
+        yield
     except InputError as error:
         raise InputError(f"{path} {error}") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be read ({reason}); check the file") from error
     except _DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise InputError(
             f"{path} is damaged or not a pickle ({reason}); get the file anew"
         ) from error
-
-
-def _check_opcodes(path: Path) -> None:
-    """Refuse what `find_class` does not see: objects fetched by number, and memory bombs."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in _BEYOND_THE_FILE:
-                raise InputError(f"fetches objects by opcode {opcode.name}; refusing to run it")
-            if opcode.name in {"PUT", "LONG_BINPUT"} and not 0 <= int(argument or 0) <= size:
-                raise pickle.UnpicklingError("it numbers more objects than it can hold")
 
 
 class _Sealed(type):
@@ -91,7 +87,7 @@ class _Sealed(type):
         raise pickle.UnpicklingError("it tries to alter a type")
 
 
-class _Record(metaclass=_Sealed):
+class Record(metaclass=_Sealed):
     """An object that the file describes: its type, what it was built with, and its state."""
 
     __slots__ = ("arguments", "state")
@@ -99,7 +95,7 @@ class _Record(metaclass=_Sealed):
     arguments: tuple
     state: Any
 
-    def __new__(cls, *arguments: object) -> "_Record":
+    def __new__(cls, *arguments: object) -> "Record":
         record = object.__new__(cls)
         record.arguments = arguments
         record.state = None
@@ -112,42 +108,36 @@ class _Record(metaclass=_Sealed):
         self.state = state
 
 
-class _RecordingUnpickler(pickle.Unpickler):
-    """Binds the names in the file to records, to a few harmless builtins, or to nothing."""
+class _DictWithDefault(metaclass=_Sealed):
+    kind = "collections.defaultdict"
 
-    def __init__(self, file: Any, path: Path):
-        super().__init__(file, encoding="latin1")
-        self._path = path
-        self._records: dict[str, type[_Record]] = {}
-
-    def find_class(self, module: str, name: str, /) -> Any:
-        full = f"{module}.{name}"
-        if module in {"builtins", "__builtin__"} and name in _BUILTINS:
-            return _BUILTINS[name]
-        if full == "collections.OrderedDict":
-            return OrderedDict
-        if full == "collections.defaultdict":
-            return self._dict_with_default
-        if full in {"copy_reg._reconstructor", "copyreg._reconstructor"}:
-            return self._reconstruct
-        if full == "_codecs.encode":
-            return self._encode
-        if full not in _READERS and not module.startswith("chumpy."):
-            raise InputError(f"asks to import {full}; refusing to run it")
-        if full not in self._records:
-            self._records[full] = _Sealed(name, (_Record,), {"__slots__": (), "kind": full})
-        return self._records[full]
-
-    def _dict_with_default(self, _factory: object = None, items: Any = ()) -> dict:
+    def __new__(cls, _factory: object = None, items: Any = ()) -> dict:
         return dict(items)
 
-    def _encode(self, text: str, _encoding: str) -> bytes:
-        """How Python 3 writes bytes for Python 2."""
-        return _bytes(text)
 
-    def _reconstruct(self, wanted: object, _base: object, _state: object) -> _Record:
-        """How protocols 0 and 1 make objects."""
-        if not isinstance(wanted, type) or not issubclass(wanted, _Record):
+class _Bytes(metaclass=_Sealed):
+    """Python's own would make as many bytes as a number says."""
+
+    kind = "builtins.bytes"
+
+    def __new__(cls, source: object = b"", _encoding: str = "") -> bytes:
+        return _bytes(source)
+
+
+class _ByteArray(metaclass=_Sealed):
+    kind = "builtins.bytearray"
+
+    def __new__(cls, source: object = b"", _encoding: str = "") -> bytearray:
+        return bytearray(_bytes(source))
+
+
+class _Reconstructed(metaclass=_Sealed):
+    """How protocols 0 and 1 make objects."""
+
+    kind = "copyreg._reconstructor"
+
+    def __new__(cls, wanted: object, _base: object, _state: object) -> Record:
+        if not isinstance(wanted, type) or not issubclass(wanted, Record):
             raise pickle.UnpicklingError("it builds an object of a type that cannot be built")
         return wanted()
 
@@ -155,7 +145,8 @@ class _RecordingUnpickler(pickle.Unpickler):
 class _Reading:
     """Turns records into what they describe, each once, however often the file refers to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, readers: "Mapping[str, Reader]"):
+        self._readers = readers
         self._known: dict[int, tuple[object, object]] = {}
 
     def resolve(self, value: Any) -> Any:
@@ -166,8 +157,8 @@ class _Reading:
             return self._fill(value)
         if isinstance(value, tuple | set | frozenset):
             result = type(value)(self.resolve(item) for item in value)
-        elif isinstance(value, _Record):
-            reader = _READERS.get(value.kind, _unread)
+        elif isinstance(value, Record):
+            reader = self._readers.get(value.kind, _unread)
             result = reader(value, self.resolve)
         elif isinstance(value, type):
             result = Unread(getattr(value, "kind", value.__name__))
@@ -192,9 +183,11 @@ class _Reading:
 
 
 Resolve = Callable[[Any], Any]
+Reader = Callable[[Record, Resolve], Any]
+"""Makes what a record describes; other records in it are for `resolve` to read."""
 
 
-def _unread(record: _Record, resolve: Resolve) -> Unread:
+def _unread(record: Record, resolve: Resolve) -> Unread:
     return Unread(record.kind)
 
 
@@ -207,7 +200,14 @@ def _bytes(value: object) -> bytes:
     return bytes(value)
 
 
-def _dtype(record: _Record, resolve: Resolve) -> np.dtype:
+def read_dtype(record: object) -> np.dtype:
+    """What the record of an array's type describes."""
+    if not isinstance(record, Record) or record.kind != "numpy.dtype":
+        raise pickle.UnpicklingError("an array has no type")
+    return _dtype(record, lambda value: value)
+
+
+def _dtype(record: Record, resolve: Resolve) -> np.dtype:
     """`numpy.dtype(text, align, copy)`, with the byte order second in the state."""
     text = record.arguments[0]
     text = text.decode("latin1") if isinstance(text, bytes) else text
@@ -219,22 +219,22 @@ def _dtype(record: _Record, resolve: Resolve) -> np.dtype:
     return dtype.newbyteorder(record.state[1]) if record.state else dtype
 
 
-def _array(record: _Record, resolve: Resolve) -> ndarray:
+def _array(record: Record, resolve: Resolve) -> ndarray:
     """`_reconstruct(type, (0,), "b")`, with the state (version, shape, dtype, fortran, raw)."""
     _, shape, dtype, fortran, raw = record.state
     return _shaped(raw, dtype, shape, "F" if fortran else "C", resolve)
 
 
-def _buffer(record: _Record, resolve: Resolve) -> ndarray:
-    """`_frombuffer(raw, dtype, shape, order)`, of protocol 5."""
-    raw, dtype, shape, order = record.arguments
+def _buffer(record: Record, resolve: Resolve) -> ndarray:
+    """`_frombuffer(raw, dtype, shape, order, axes)`, of protocol 5; axes with order K only."""
+    raw, dtype, shape, order, *axes = record.arguments
+    if order == "K":
+        return _shaped(raw, dtype, shape, "C", resolve).transpose(*axes)
     return _shaped(raw, dtype, shape, order, resolve)
 
 
 def _shaped(raw: Any, dtype: Any, shape: Any, order: Any, resolve: Resolve) -> ndarray:
-    dtype = resolve(dtype)
-    if not isinstance(dtype, np.dtype):
-        raise pickle.UnpicklingError("an array has no type")
+    dtype = read_dtype(dtype)
     if dtype.hasobject:
         if not isinstance(raw, list):
             raise pickle.UnpicklingError("an array of objects is not stored as a list")
@@ -245,13 +245,13 @@ def _shaped(raw: Any, dtype: Any, shape: Any, order: Any, resolve: Resolve) -> n
     return np.frombuffer(_bytes(raw), dtype).reshape(shape, order=order).copy(order=order)
 
 
-def _scalar(record: _Record, resolve: Resolve) -> Any:
+def _scalar(record: Record, resolve: Resolve) -> Any:
     """`scalar(dtype, raw)`."""
     dtype, raw = record.arguments
     return _shaped(raw, dtype, (), "C", resolve)[()]
 
 
-def _sparse(record: _Record, resolve: Resolve) -> Any:
+def _sparse(record: Record, resolve: Resolve) -> Any:
     """A compressed scipy matrix, its indices checked: scipy trusts them when it computes."""
     state = resolve(record.state)
     build = sparse.csc_matrix if record.kind.endswith("csc_matrix") else sparse.csr_matrix
@@ -261,27 +261,38 @@ def _sparse(record: _Record, resolve: Resolve) -> Any:
     return matrix
 
 
-def _variable(record: _Record, resolve: Resolve) -> ndarray:
+def _variable(record: Record, resolve: Resolve) -> ndarray:
     """A chumpy variable holds its value as `x`."""
     return np.asarray(resolve(record.state["x"]))
 
 
-def _selection(record: _Record, resolve: Resolve) -> ndarray:
+def _selection(record: Record, resolve: Resolve) -> ndarray:
     """chumpy's `a.ravel()[idxs]`, in `preferred_shape` if it has one."""
     chosen = np.ravel(resolve(record.state["a"]))[resolve(record.state["idxs"])]
     shape = resolve(record.state.get("preferred_shape"))
     return chosen if shape is None else chosen.reshape(shape)
 
 
-def _reshaped(record: _Record, resolve: Resolve) -> ndarray:
+def _reshaped(record: Record, resolve: Resolve) -> ndarray:
     return np.asarray(resolve(record.state["a"])).reshape(resolve(record.state["newshape"]))
 
 
-_READERS: dict[str, Callable[[_Record, Resolve], Any]] = {
+_STAND_INS: dict[str, type] = {
+    **{f"builtins.{made.__name__}": made for made in (set, frozenset, list, dict, tuple, complex)},
+    "builtins.bytes": _Bytes,
+    "builtins.bytearray": _ByteArray,
+    "_codecs.encode": _Bytes,
+    "collections.OrderedDict": OrderedDict,
+    "collections.defaultdict": _DictWithDefault,
+    "copy_reg._reconstructor": _Reconstructed,
+    "copyreg._reconstructor": _Reconstructed,
+}
+"""Harmless types, and stand-ins for functions; types, for what a file can alter is no type."""
+
+READERS: Mapping[str, Reader] = {
     "numpy.ndarray": _unread,
     "numpy.dtype": _dtype,
     "builtins.object": _unread,
-    "__builtin__.object": _unread,
     "chumpy.ch.Ch": _variable,
     "chumpy.reordering.Select": _selection,
     "chumpy.reordering.Reshape": _reshaped,
@@ -300,3 +311,62 @@ _READERS: dict[str, Callable[[_Record, Resolve], Any]] = {
         for module in (layout, f"_{layout}")
     },
 }
+
+_OPCODES: Mapping[int, Callable[[Any], None]] = pickle._Unpickler.dispatch
+
+
+class DataUnpickler(pickle._Unpickler):
+    """Makes records of all objects, then of the records what they describe.
+
+    It stands on the unpickler that is written in Python: that in C reads ahead of what it is at,
+    and makes as much room as the file says it needs.
+    """
+
+    stack: list[Any]
+    readers: ClassVar[Mapping[str, Reader]] = READERS
+    """Of the kinds of objects that a file may hold."""
+
+    def __init__(self, raw: bytes):
+        self.stream = io.BytesIO(raw)
+        super().__init__(self.stream, encoding="latin1")
+        self._records: dict[str, type[Record]] = {}
+
+    def read(self) -> Any:
+        """The contents, with everything in them read."""
+        return _Reading(self.readers).resolve(self.load())
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        """What a name in the file stands for; raises `InputError` for names we do not know."""
+        full = f"{module.replace('__builtin__', 'builtins')}.{name}"
+        if full in _STAND_INS:
+            return _STAND_INS[full]
+        if full not in self.readers and not module.startswith("chumpy."):
+            raise InputError(f"asks to import {module}.{name}; refusing to run it")
+        return self.record_type(full)
+
+    def record_type(self, kind: str) -> type[Record]:
+        """The type of the records of one kind, which serves this file only."""
+        if kind not in self._records:
+            name = kind.rpartition(".")[2]
+            self._records[kind] = _Sealed(name, (Record,), {"__slots__": (), "kind": kind})
+        return self._records[kind]
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Objects that the file only refers to."""
+        self._refuse_outside()
+
+    def _refuse_outside(self) -> None:
+        raise InputError("fetches objects from outside the file; refusing to run it")
+
+    def _load_bytearray(self) -> None:
+        """Python's own makes room for it before it looks whether it is there."""
+        _OPCODES[pickle.BINBYTES8[0]](self)
+        self.stack[-1] = bytearray(self.stack[-1])
+
+    dispatch: ClassVar[Mapping[int, Callable[[Any], None]]] = {
+        **_OPCODES,
+        pickle.BYTEARRAY8[0]: _load_bytearray,
+        pickle.EXT1[0]: _refuse_outside,
+        pickle.EXT2[0]: _refuse_outside,
+        pickle.EXT4[0]: _refuse_outside,
+    }

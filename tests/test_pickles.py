@@ -15,10 +15,10 @@ from body_files import Malice, write_python2
 from numpy import ndarray
 from scipy import sparse
 
-from temporal_hmr.body import pickles
+from temporal_hmr import pickles
 from temporal_hmr.body.load import load_body
-from temporal_hmr.body.pickles import Unread, load_pickle
 from temporal_hmr.errors import InputError
+from temporal_hmr.pickles import Unread, load_pickle
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -26,6 +26,7 @@ def test_plain_contents_survive_every_protocol(protocol: int, tmp_path: Path) ->
     contents = {
         "matrix": np.arange(6.0).reshape(2, 3),
         "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "turned": np.arange(24).reshape(2, 3, 4).transpose(1, 2, 0),
         "foreign": np.arange(3, dtype=">i4"),
         "scalars": [np.float32(1.5), np.bool_(True), np.array(2.5)],
         "empty": np.zeros((0, 3)),
@@ -39,14 +40,14 @@ def test_plain_contents_survive_every_protocol(protocol: int, tmp_path: Path) ->
     path.write_bytes(pickle.dumps(contents, protocol))
     read = load_pickle(path)
     assert isinstance(read, dict)
-    for key in ("matrix", "fortran", "foreign", "empty", "texts"):
+    for key in ("matrix", "fortran", "turned", "foreign", "empty", "texts"):
         assert np.array_equal(read[key], contents[key])
         assert read[key].dtype == contents[key].dtype
     assert read["matrix"].flags.writeable
     for key in ("scalars", "bytes", "sets", "ordered", "numbers"):
         assert read[key] == contents[key]
     assert type(read["ordered"]) is dict
-    assert isinstance(read["scalars"][0], np.float32)
+    assert type(read["scalars"][0]) is np.float32
 
 
 def test_sequence_labels_of_python_2(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ FORBIDDEN = [
     ("scipy.io", "loadmat"),
     ("torch", "load"),
     ("pickle", "loads"),
-    ("temporal_hmr.body.pickles", "load_pickle"),
+    ("temporal_hmr.pickles", "load_pickle"),
     ("chumpy", "np.load"),
     ("numpy", "ndarray.tofile"),
 ]
@@ -148,7 +149,7 @@ def test_objects_beyond_the_file_are_refused(
     call = f"(Vtouch {canary}\ntR.".encode()
     for raw in (b"\x80\x02\x82\xf0" + call, b"\x80\x02\x83\xf0\x00" + call, b"Pname\n.", b"Vn\nQ."):
         path.write_bytes(raw)
-        with pytest.raises(InputError, match="fetches objects by opcode"):
+        with pytest.raises(InputError, match="fetches objects from outside"):
             load_pickle(path)
 
 
@@ -189,6 +190,9 @@ LAYOUT = "(I3\nV|\nNNNI{size}\nI-1\nI{flags}\ntb"
         b"cchumpy.ch\nCh\n.",
         b"cchumpy.ch\nCh\n)R.",
         b"ccopy_reg\n_reconstructor\n(c__builtin__\ndict\nc__builtin__\nobject\nNtR.",
+        b"c__builtin__\nbytearray\n(I1099511627776\ntR.",
+        b"ccopy_reg\n_reconstructor\n}Vkind\nVos.system\nsb.",
+        b"c_codecs\nencode\n(N}Vkind\nVos.system\nstb.",
         b"\x80\x02Nr\xff\xff\xff\x7f.",
         b"\x80\x02" + b"]" * 20000 + b"a" * 19999 + b".",
         b"\x80\x02K\x01K\x02.",
@@ -200,8 +204,8 @@ def test_lies_about_layout_are_damage(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "smpl.pkl"
     path.write_bytes(raw)
     outcome = read_or_refuse(path)
-    assert isinstance(outcome, ndarray | Unread | int) or str(path) in str(outcome)
-    assert pickles._Record.kind == ""
+    assert isinstance(outcome, ndarray | Unread | int | None) or str(path) in str(outcome)
+    assert pickles.Record.kind == ""
 
 
 def test_sparse_matrices_with_foreign_indices_are_damage(tmp_path: Path) -> None:

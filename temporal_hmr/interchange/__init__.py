@@ -1,0 +1,1 @@
+"""Result files of this and other systems, read as predictions."""
