@@ -76,7 +76,7 @@ def recover(
         window = _cut(seen, chunk, model.config.window, camera, posed)
         with torch.inference_mode():
             blend.add(chunk, model(window, posed, temporal).smpl, readable(window.scores))
-    smpl = _on_body(blend.result(), trained, body)
+    smpl = on_body(blend.result(), trained, body)
     joints = body.joints(smpl.map(lambda tensor: tensor.to(body.v_template.dtype)))
     confidence = seen.keypoints[..., 2]
     known = np.maximum((confidence > 0).sum(-1), 1)
@@ -207,8 +207,11 @@ class _Blend:
         )
 
 
-def _on_body(smpl: SmplParams, trained: BodyModel, body: BodyModel) -> SmplParams:
-    """The same motion on another body: pose and pelvis kept, shape by the nearest skeleton."""
+def on_body(smpl: SmplParams, trained: BodyModel, body: BodyModel) -> SmplParams:
+    """The same motion on another body: pose and pelvis kept, shape by the nearest skeleton.
+
+    The motion has one shape.
+    """
     if body is trained:
         return smpl
     betas = matching_betas(smpl.betas[:1], trained, body).expand(len(smpl.betas), 10)

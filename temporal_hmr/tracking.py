@@ -5,7 +5,6 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.output.folder import OVERLAY, write_results
-from temporal_hmr.output.npz import Provenance
+from temporal_hmr.output.npz import Provenance, package_version
 from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.people.mediapipe import MediapipePeople
 from temporal_hmr.people.tracker import Tracker
@@ -250,10 +249,6 @@ def _camera(clip: Clip, focal: float | None) -> Camera:
 
 
 def _provenance(source: Path, weights: Path, body: BodyModel) -> Provenance:
-    try:
-        package_version = version("temporal-hmr")
-    except PackageNotFoundError:
-        package_version = "not installed"
     return Provenance(
         source=source.name,
         source_sha256=digest(source),
@@ -261,7 +256,7 @@ def _provenance(source: Path, weights: Path, body: BodyModel) -> Provenance:
         body_licence=body.licence,
         weights=weights.name,
         weights_sha256=file_hash(weights),
-        package_version=package_version,
+        package_version=package_version(),
     )
 
 

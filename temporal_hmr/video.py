@@ -215,7 +215,7 @@ class _ImageFolder(Clip):
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
         for index in range(first, stop):
-            image = _read_image(self.files[index])
+            image = read_image(self.files[index])
             height, width = image.shape[:2]
             if (height, width) != (self.height, self.width):
                 raise InputError(
@@ -237,7 +237,7 @@ def _open_images(path: Path, fps: float) -> Clip:
             f"the folder {path} holds no images: give a video file or a folder of jpg or png files"
         )
     files.sort(key=_natural_order)
-    height, width = _read_image(files[0]).shape[:2]
+    height, width = read_image(files[0]).shape[:2]
     times = np.arange(len(files)) / fps
     return _ImageFolder(path, width, height, fps, times, files=tuple(files))
 
@@ -248,8 +248,11 @@ def _natural_order(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def _read_image(file: Path) -> UInt8[ndarray, "H W 3"]:
-    """An RGB image, turned upright as its EXIF orientation says."""
+def read_image(file: Path) -> UInt8[ndarray, "H W 3"]:
+    """An RGB image, turned upright as its EXIF orientation says.
+
+    Raises `InputError` if the file is absent or cannot be read as an image.
+    """
     try:
         content = np.fromfile(file, np.uint8)
     except OSError as error:

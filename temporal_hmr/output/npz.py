@@ -24,6 +24,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,14 @@ class Provenance:
     """Name of the weights file."""
     weights_sha256: str
     package_version: str
+
+
+def package_version() -> str:
+    """Of the installed temporal_hmr; it says so if none is installed."""
+    try:
+        return version("temporal-hmr")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 @contextmanager
@@ -195,13 +204,14 @@ def _motion(arrays: dict[str, ndarray], meta: dict) -> BodyMotion:
         ),
         boxes=arrays["bbox_xyxy"],
         keypoints=arrays["keypoints2d"],
-        skeleton=_skeleton(meta["skeleton"]),
+        skeleton=skeleton_named(meta["skeleton"]),
         observed=arrays["observed"],
         confidence=arrays["confidence"],
     )
 
 
-def _skeleton(name: str) -> Skeleton:
+def skeleton_named(name: str) -> Skeleton:
+    """The skeleton of that name. Raises `InputError` if there is none."""
     skeleton = getattr(skeletons, name, None)
     if not isinstance(skeleton, Skeleton):
         raise InputError(f"the result names a skeleton {name!r} that temporal_hmr does not know")

@@ -1,6 +1,6 @@
 """Everybody in every frame, with BlazePose: detected anew and followed from frame to frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,15 @@ from numpy import ndarray
 
 from temporal_hmr.motion import Person2D
 from temporal_hmr.people.blazepose import BlazePose, ImagePacket, Landmarks, Region
-from temporal_hmr.people.similarity import keypoint_similarity
-from temporal_hmr.skeleton import BLAZEPOSE33, COCO17, COCO23
-from temporal_hmr.video import Clip, Frame
+from temporal_hmr.people.reading import (
+    agree,
+    close_up,
+    likeness,
+    person_from,
+    read_settled,
+    sureness,
+)
+from temporal_hmr.video import Frame
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class MediapipePeople:
 
         packet = ImagePacket.of(frame.image)
         found = [
-            _Reading(landmarks, _person(landmarks, frame.image.shape), whole)
+            _Reading(landmarks, person_from(landmarks, frame.image.shape), whole)
             for landmarks, whole in self._readings(frame.image, packet)
         ]
         self._frames_seen += 1
@@ -87,12 +93,9 @@ class MediapipePeople:
         found = [(read(packet, region), whole) for region, whole in self._followed]
         found = [(landmarks, whole) for landmarks, whole in found if landmarks is not None]
         for region, whole in self._detect(image, packet):
-            if any(_agree(region, known.region) for known, _ in found):
+            if any(agree(region, known.region) for known, _ in found):
                 continue
-            landmarks = read(packet, region)
-            if landmarks is not None and not _agree(region, landmarks.region):
-                # The body lies elsewhere than the detector said: a second look, at that place.
-                landmarks = read(packet, landmarks.region)
+            landmarks = read_settled(self._blazepose, packet, region)
             if landmarks is not None and (whole or self._confirmed(image, landmarks.region)):
                 found.append((landmarks, whole))
         return found
@@ -118,9 +121,9 @@ class MediapipePeople:
         if region.size > 2 * max(image.shape):
             return False
         for closeness in (1.0, 1.3):
-            close_up, x, y = _close_up(image, region, closeness)
-            for again in self._blazepose.detect(ImagePacket.of(close_up)):
-                if _agree(Region(again.x + x, again.y + y, again.size, again.rotation), region):
+            shown, x, y = close_up(image, region, closeness)
+            for again in self._blazepose.detect(ImagePacket.of(shown)):
+                if agree(Region(again.x + x, again.y + y, again.size, again.rotation), region):
                     return True
         return False
 
@@ -134,13 +137,11 @@ class MediapipePeople:
         return kept
 
     def _same(self, reading: "_Reading", surer: "_Reading") -> bool:
-        box, other = reading.person.box, surer.person.box
-        scale = max(_scale(box), _scale(other))
-        alike = keypoint_similarity(reading.person.keypoints, surer.person.keypoints, scale, COCO23)
-        if alike >= self._settings.same_person:
+        if likeness(reading.person, surer.person) >= self._settings.same_person:
             return True
         # In a tile that cuts a body, the detector takes legs for a small body.
-        return not reading.whole and _share_within(box, other) > self._settings.part_of_person
+        share = _share_within(reading.person.box, surer.person.box)
+        return not reading.whole and share > self._settings.part_of_person
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,15 +154,15 @@ class _Reading:
     @property
     def sureness(self) -> float:
         """Mean confidence of COCO's 17 joints."""
-        return float(self.person.keypoints[_COCO17_IN_23, 2].mean())
+        return sureness(self.person)
 
 
 def find_people(
-    clip: Clip, settings: DetectionSettings = DetectionSettings()
+    frames: Iterable[Frame], settings: DetectionSettings = DetectionSettings()
 ) -> Iterator[tuple[Frame, list[Person2D]]]:
     """Every frame of a clip with the people in it; see `MediapipePeople`."""
     with MediapipePeople(settings) as finder:
-        for frame in clip:
+        for frame in frames:
             yield frame, finder.people(frame)
 
 
@@ -183,70 +184,11 @@ def _offsets(length: int, side: int) -> list[int]:
     return np.linspace(0, length - side, count).astype(int).tolist()
 
 
-def _close_up(
-    image: UInt8[ndarray, "H W 3"], region: Region, closeness: float
-) -> tuple[UInt8[ndarray, "side side 3"], int, int]:
-    """The upright square about a region, black beyond the image, and where its corner lies (px)."""
-    side = max(int(region.size * closeness), 1)
-    x, y = int(region.x - side / 2), int(region.y - side / 2)
-    close_up = np.zeros((side, side, 3), np.uint8)
-    part = image[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)]
-    row, column = max(-y, 0), max(-x, 0)
-    close_up[row : row + part.shape[0], column : column + part.shape[1]] = part
-    return close_up, x, y
-
-
-def _agree(a: Region, b: Region) -> bool:
-    """Whether two regions hold the same body at about the same size."""
-    distance = float(np.hypot(a.x - b.x, a.y - b.y))
-    larger, smaller = max(a.size, b.size), max(min(a.size, b.size), 1e-9)
-    return distance < 0.15 * smaller and larger < 1.35 * smaller
-
-
 def _share_within(box: Float[ndarray, "4"], other: Float[ndarray, "4"]) -> float:
     """Share of the area of `box` that lies within `other`."""
     shared = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)
     return float(shared.prod() / max(float((box[2:] - box[:2]).prod()), 1e-9))
 
 
-def _scale(box: Float[ndarray, "4"]) -> float:
-    return float(np.sqrt(np.prod(box[2:] - box[:2])))
-
-
 _LEAST_TILE = 112
 """Side (px) from which a tile is worth a look: half of what the detector's network sees."""
-
-_COCO17_IN_23 = COCO23.indices(*COCO17.joints)
-_FROM_BLAZEPOSE = [
-    (ours, theirs)
-    for ours, theirs in enumerate(COCO23.positions_in(BLAZEPOSE33))
-    if theirs is not None
-]
-
-
-def _person(landmarks: Landmarks, image_shape: tuple[int, ...]) -> Person2D:
-    """BlazePose's landmarks as COCO23; what lies outside the image is unknown."""
-    ours, theirs = (list(positions) for positions in zip(*_FROM_BLAZEPOSE, strict=True))
-    keypoints = np.zeros((len(COCO23), 3))
-    points = landmarks.points[theirs]
-    keypoints[ours, :2] = points[:, :2]
-    keypoints[ours, 2] = points[:, 2] * points[:, 3]
-    height, width = image_shape[:2]
-    inside = (keypoints[:, :2] >= 0).all(-1) & (keypoints[:, :2] < (width, height)).all(-1)
-    keypoints[~inside] = 0
-    return Person2D(_tight_box(keypoints), keypoints, COCO23, landmarks.score)
-
-
-def _tight_box(keypoints: Float[ndarray, "J 3"]) -> Float[ndarray, "4"]:
-    """Around the joints that are rather seen than not, or around all if hardly any is.
-
-    With a margin of a twentieth of its longer side.
-    """
-    seen = keypoints[:, 2] > 0.5
-    if seen.sum() < 3:
-        seen = keypoints[:, 2] > 0
-    if not seen.any():
-        return np.zeros(4)
-    low, high = keypoints[seen, :2].min(0), keypoints[seen, :2].max(0)
-    margin = 0.05 * (high - low).max()
-    return np.concatenate([low - margin, high + margin])

@@ -51,8 +51,13 @@ def keypoint_similarity(
 
 def box_overlap(a: Float[ndarray, "n 4"], b: Float[ndarray, "m 4"]) -> Float[ndarray, "n m"]:
     """Intersection over union of every box of `a` with every box of `b` (xyxy)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return paired_overlap(a[:, None], b[None])
+
+
+def paired_overlap(a: Float[ndarray, "*n 4"], b: Float[ndarray, "*n 4"]) -> Float[ndarray, "*n"]:
+    """Intersection over union of each box of `a` with its partner in `b` (xyxy)."""
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., 2:], b[..., 2:])
     shared = np.clip(high - low, 0, None).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(-1) for boxes in (a, b)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).clip(0).prod(-1) for boxes in (a, b)]
+    return shared / np.maximum(areas[0] + areas[1] - shared, 1e-9)

@@ -1,0 +1,228 @@
+"""One evaluation from data to scores: who is predicted where, what is missing, what it scored."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from temporal_hmr.body.load import OPEN_BODY, load_body
+from temporal_hmr.command_line import Stage, counted, nearest
+from temporal_hmr.data.emdb import read_emdb
+from temporal_hmr.data.labelled import LabelledSequence
+from temporal_hmr.data.threedpw import read_threedpw
+from temporal_hmr.data.verify import verify
+from temporal_hmr.errors import InputError
+from temporal_hmr.evaluation.bodies import Bodies
+from temporal_hmr.evaluation.matching import assign
+from temporal_hmr.evaluation.protocol import Protocol
+from temporal_hmr.evaluation.score import WORLD_METRICS, SequenceScores, score_sequence
+from temporal_hmr.evaluation.summary import Run
+from temporal_hmr.interchange.folder import FolderEntry, read_folder
+from temporal_hmr.motion import PredictedMotion
+from temporal_hmr.recover import on_body
+
+_NAMED = 8
+"""Frames or files named in one warning before the rest is counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Who was predicted for every labelled sequence, and what was noticed on the way."""
+
+    motions: Mapping[str, PredictedMotion | None]
+    """By name of the sequence; None where nobody was."""
+    warnings: tuple[str, ...] = ()
+
+
+def read_sequences(
+    dataset: Literal["3dpw", "emdb1", "emdb2"], root: Path, split: str, skip_broken: bool
+) -> list[LabelledSequence]:
+    """The labelled people of a dataset; raises `InputError` naming all that is broken."""
+    if dataset == "3dpw":
+        return read_threedpw(root, split, skip_broken=skip_broken)
+    return read_emdb(root, 1 if dataset == "emdb1" else 2, skip_broken=skip_broken)
+
+
+def chosen_sequences(
+    sequences: Sequence[LabelledSequence], names: Sequence[str] | None
+) -> list[LabelledSequence]:
+    """Those of some videos or people; raises `InputError` for a name that nothing has."""
+    if names is None:
+        return list(sequences)
+    known = {name for each in sequences for name in (each.name, each.video)}
+    for name in names:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"; did you mean {near}?" if near else f"; there are {', '.join(sorted(known))}"
+            raise InputError(f"there is no sequence {name}{hint}")
+    return [each for each in sequences if each.name in names or each.video in names]
+
+
+def contradictions(sequences: Iterable[LabelledSequence], bodies: Bodies) -> list[str]:
+    """What the labels say twice and not alike, such as stored joints and posed bodies."""
+    return [
+        f"labels of {sequence.name}: {problem}"
+        for sequence in sequences
+        for problem in verify(sequence, bodies.of(sequence.gender))
+    ]
+
+
+def read_predictions(
+    folder: Path, format: str | None, sequences: Sequence[LabelledSequence], bodies: Bodies
+) -> Predictions:
+    """Anyone's result files in a folder, each given to the person that it is of.
+
+    Raises `InputError` if no file belongs to any of the videos, two files or two people of one file
+    claim the same person, or nothing tells who is who.
+    """
+    videos = by_video(sequences)
+    known = _names(videos)
+    found = read_folder(folder, list(known), format)
+    warnings = []
+    if found.unmatched:
+        paths = _some([str(path.relative_to(folder)) for path in found.unmatched])
+        warnings.append(f"left aside, named after none of these videos: {paths}")
+    if not found.entries:
+        raise InputError(
+            f"{folder} has no result of any of these videos: files or their folders are named "
+            f"after them, such as {next(iter(videos))}.npz"
+        )
+    motions: dict[str, PredictedMotion | None] = {}
+    for video, people in videos.items():
+        entries = [entry for entry in found.entries if known[entry.video] == video]
+        named, loose = _by_name(video, people, entries)
+        left = [person for person in people if person.name not in named]
+        if not left and loose:
+            raise InputError(
+                f"everybody in {video} has a file of their own, and {loose[0].name} comes on top; "
+                "remove one or the other"
+            )
+        assignment = assign(left, [_on_smpl(motion, bodies) for motion in loose], bodies)
+        motions |= {name: _on_smpl(motion, bodies) for name, motion in named.items()}
+        motions |= assignment.motions
+        warnings += [f"{video}: {note}" for note in assignment.notes]
+    return Predictions(motions, tuple(warnings))
+
+
+def _by_name(
+    video: str, people: Sequence[LabelledSequence], entries: Sequence[FolderEntry]
+) -> tuple[dict[str, PredictedMotion], list[PredictedMotion]]:
+    """Motions of people that their file's name tells, and those of whoever they may be of."""
+    known = [person.name for person in people]
+    named: dict[str, PredictedMotion] = {}
+    loose: list[PredictedMotion] = []
+    for entry in entries:
+        name = f"{video}_{entry.actor}"
+        if entry.actor is None:
+            loose += entry.motions
+        elif name not in known or len(entry.motions) != 1:
+            raise InputError(
+                f"{entry.path} is named after person {entry.actor} of {video} and holds "
+                f"{counted(len(entry.motions), 'person')}; {video} has {', '.join(known)}, and a "
+                "file of one of them holds one person"
+            )
+        elif name in named:
+            raise InputError(f"two files claim {name}, one is {entry.path}; remove one of them")
+        else:
+            named[name] = entry.motions[0]
+    return named, loose
+
+
+def _on_smpl(motion: PredictedMotion, bodies: Bodies) -> PredictedMotion:
+    """Results on our open body mean their pose for SMPL too, but their shape for nobody else."""
+    if motion.body != OPEN_BODY:
+        return motion
+    smpl = on_body(motion.smpl, load_body(dtype=torch.float64), bodies.of("neutral"))
+    return replace(motion, smpl=smpl)
+
+
+def _names(videos: Collection[str]) -> dict[str, str]:
+    """What videos may be called: their names, or those of EMDB's folders (no participant)."""
+    names = {video: video for video in videos}
+    for video in videos:
+        participant, _, rest = video.partition("_")
+        if participant[:1] == "P" and participant[1:].isdecimal() and rest:
+            names.setdefault(rest, video)
+    return names
+
+
+def by_video(sequences: Sequence[LabelledSequence]) -> dict[str, list[LabelledSequence]]:
+    """The labelled people of each video."""
+    videos: dict[str, list[LabelledSequence]] = {}
+    for sequence in sequences:
+        videos.setdefault(sequence.video, []).append(sequence)
+    return videos
+
+
+def score_all(
+    label: str,
+    protocol: Protocol,
+    sequences: Sequence[LabelledSequence],
+    predictions: Mapping[str, PredictedMotion | None],
+    bodies: Bodies,
+    stage: Stage,
+) -> Run:
+    """Every sequence under one protocol.
+
+    Raises `InputError` if there is not one frame to score.
+    """
+    scores = [
+        score_sequence(sequence, predictions[sequence.name], protocol, bodies)
+        for sequence in stage.track(sequences, total=len(sequences), unit="sequence")
+    ]
+    if not any(each.scored.any() for each in scores):
+        raise InputError(f"{label}: not one frame both counts and has a prediction")
+    return Run(label, protocol, scores)
+
+
+def world_facts(runs: Sequence[Run], predictions: Predictions) -> tuple[tuple[str, str], ...]:
+    """What placed the predictions in the world, where that matters."""
+    if not any({*WORLD_METRICS} & {*run.protocol.metrics} for run in runs):
+        return ()
+    motions = [motion for motion in predictions.motions.values() if motion is not None]
+    own = sum(motion.world is not None for motion in motions)
+    if own == len(motions):
+        return (("camera motion", "the system's own world frame"),)
+    if own:
+        return (("camera motion", f"own world frame for {own} people, true camera poses else"),)
+    return (("camera motion", "the true camera poses"),)
+
+
+def shortcomings(run: Run, skip_nan: bool) -> list[str]:
+    """What is missing from the predictions or wrong with them, sequence by sequence."""
+    lines = []
+    for scores in run.scores:
+        missing = np.flatnonzero(scores.wanted & ~scores.predicted)
+        wanted = int(scores.wanted.sum())
+        if not wanted:
+            lines.append(f"{scores.name}: no frame counts under this protocol")
+        elif len(missing) == wanted:
+            lines.append(f"{scores.name}: no prediction at all ({wanted} frames count)")
+        elif len(missing):
+            lines.append(
+                f"{scores.name}: {len(missing)} of {wanted} frames that count have no prediction "
+                f"(frames {_some([str(frame) for frame in missing])})"
+            )
+        lines += _not_numbers(scores, skip_nan)
+        lines += [f"{scores.name}: {note}" for note in scores.notes]
+    return lines
+
+
+def _not_numbers(scores: SequenceScores, skip_nan: bool) -> list[str]:
+    if scores.predicted_joints is None:
+        return []
+    finite = scores.predicted_joints.flatten(1).isfinite().all(1).numpy()
+    broken = np.flatnonzero(scores.scored)[~finite]
+    if not len(broken):
+        return []
+    fate = "left out" if skip_nan else "and neither are the means (--skip-nan leaves them out)"
+    frames = _some([str(frame) for frame in broken])
+    return [f"{scores.name}: predictions are not numbers in frames {frames}: {fate}"]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,176 @@
+"""Motion capture as labelled sequences: filmed by random cameras, seen by an imitated detector.
+
+Every take is cut into sequences of at most five seconds, given a random body and a camera that
+stands still, and turned into detections, so that the truth is known exactly.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Generator
+
+from temporal_hmr.body.load import load_body
+from temporal_hmr.camera import Camera
+from temporal_hmr.command_line import Stage
+from temporal_hmr.crops import BOX_MARGIN
+from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect
+from temporal_hmr.data.labelled import LabelledSequence
+from temporal_hmr.data.mocap import MocapTake, resample, share_shoulder_elevation
+from temporal_hmr.data.synthetic import Augmentation, Scene, place
+from temporal_hmr.errors import InputError
+from temporal_hmr.evaluation.bodies import Bodies
+from temporal_hmr.evaluation.own import prediction
+from temporal_hmr.evaluation.protocol import Protocol
+from temporal_hmr.evaluation.score import SequenceScores, score_sequence
+from temporal_hmr.evaluation.summary import Run
+from temporal_hmr.models.hmr import Hmr, PosedBody
+from temporal_hmr.motion import Track
+from temporal_hmr.recover import recover
+from temporal_hmr.skeleton import COCO23
+
+FPS = 30.0
+LONGEST = 150
+"""Frames of a sequence: a camera that stands still loses a walker in longer ones."""
+SHORTEST = 4
+"""Frames: jitter is a third difference."""
+DETECTORS = {"clean": CLEAN, "noisy": DetectorNoise(clean_share=0.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class FilmedSequence:
+    """The truth, and what the detector made of it."""
+
+    truth: LabelledSequence
+    track: Track
+    """Frames in which nothing was detected are absent."""
+
+
+def chosen_takes(takes: list[MocapTake], subjects: Sequence[str] | None) -> list[MocapTake]:
+    """Those of some subjects; raises `InputError` for one that the data does not have."""
+    if subjects is None:
+        return takes
+    known = sorted({take.subject for take in takes})
+    for subject in subjects:
+        if subject not in known:
+            raise InputError(f"there is no subject {subject}; the data has {', '.join(known)}")
+    return [take for take in takes if take.subject in subjects]
+
+
+def mocap_runs(
+    model: Hmr, takes: Sequence[MocapTake], protocol: Protocol, seed: int
+) -> tuple[list[Run], dict[str, LabelledSequence]]:
+    """Scores with clean and with noisy keypoints, with the temporal module and without it.
+
+    Also the sequences of the first run, by name. Raises `InputError` if there is nothing to film.
+    """
+    bodies = Bodies(only_open=True)
+    body = load_body()
+    posed = PosedBody(body)
+    scores: dict[str, list[SequenceScores]] = {}
+    truths: dict[str, LabelledSequence] = {}
+    for name, detector in DETECTORS.items():
+        filmed = film_all(takes, posed, detector, seed)
+        truths = truths or {each.truth.name: each.truth for each in filmed}
+        for each in Stage(f"{name} keypoints").track(filmed, len(filmed), unit="sequence"):
+            for kind, temporal in (("temporal", True), ("per frame", False)):
+                camera, track = each.truth.camera, each.track
+                motion = recover(model, body, track, camera, FPS, temporal)
+                score = score_sequence(
+                    each.truth, prediction(each.truth.name, motion), protocol, bodies
+                )
+                scores.setdefault(f"{name} keypoints, {kind}", []).append(score)
+    return [Run(label, protocol, rows) for label, rows in scores.items()], truths
+
+
+def film_all(
+    takes: Sequence[MocapTake], body: PosedBody, detector: DetectorNoise, seed: int
+) -> list[FilmedSequence]:
+    """All takes; a take meets the same cameras whichever others are filmed with it.
+
+    Raises `InputError` if there is nothing to film.
+    """
+    filmed = [
+        sequence
+        for take in takes
+        for sequence in film(take, body, detector, seed + zlib.crc32(_name(take).encode()))
+    ]
+    if not filmed:
+        raise InputError(f"the data has no take of at least {SHORTEST} frames")
+    return filmed
+
+
+def film(
+    take: MocapTake, body: PosedBody, detector: DetectorNoise, seed: int
+) -> list[FilmedSequence]:
+    """Sequences of a take at 30 frames per second; the same seed gives the same cameras.
+
+    Stretches in which the person is out of the picture for all but a few frames are left out.
+    """
+    take = resample(take, FPS) if take.fps != FPS else take
+    rotations = share_shoulder_elevation(take.rotations)
+    sequences = []
+    for number, start in enumerate(range(0, len(take), LONGEST)):
+        part = slice(start, min(start + LONGEST, len(take)))
+        if part.stop - part.start < SHORTEST:
+            continue
+        generator = Generator().manual_seed(seed * 7919 + number)
+        times = torch.arange(part.stop - part.start)[None] / FPS
+        shape = torch.randn(1, 1, 10, generator=generator).clamp(-3, 3)
+        betas = shape.expand(1, times.shape[1], 10)
+        motion = rotations[None, part], take.translation[None, part]
+        scene = place(*motion, betas, times, body, Augmentation(), generator)
+        name = _name(take) + (f"+{start}" if start else "")
+        sequence = _observe(name, scene, body, detector, generator)
+        if sequence is not None:
+            sequences.append(sequence)
+    return sequences
+
+
+def _name(take: MocapTake) -> str:
+    return f"{take.subject}/{take.name}"
+
+
+def _observe(
+    name: str, scene: Scene, body: PosedBody, detector: DetectorNoise, generator: Generator
+) -> FilmedSequence | None:
+    width, height = (int(value) for value in scene.image_size[0])
+    camera = Camera.with_focal(float(scene.focal[0]), width, height)
+    pixels = camera.project(body.body.regress(scene.smpl, body.detector_points))
+    found = detect(pixels, scene.times, scene.image_size, detector, generator)
+    keypoints = torch.cat([found.pixels, found.scores[..., None]], -1)[0].numpy()
+    keypoints = np.where(keypoints[..., 2:] > 0, keypoints, 0).astype(np.float32)
+    seen = np.flatnonzero((keypoints[..., 2] > 0).any(-1))
+    if len(seen) < SHORTEST or seen[-1] - seen[0] + 1 < SHORTEST:
+        return None
+    boxes = _boxes(keypoints)
+    frames = len(keypoints)
+    smpl = scene.smpl[0].map(lambda tensor: tensor.double())
+    truth = LabelledSequence(
+        name=name,
+        video=name,
+        fps=FPS,
+        gender="neutral",
+        smpl=smpl,
+        rotation=torch.eye(3, dtype=torch.float64).expand(frames, 3, 3),
+        translation=torch.zeros(frames, 3, dtype=torch.float64),
+        camera=camera,
+        boxes=boxes,
+        keypoints=keypoints,
+        skeleton=COCO23,
+        frame_rules={"all": np.ones(frames, bool)},
+    )
+    return FilmedSequence(truth, Track(0, seen, seen / FPS, boxes[seen], keypoints[seen], COCO23))
+
+
+def _boxes(keypoints: Float[np.ndarray, "T J 3"]) -> Float[np.ndarray, "T 4"]:
+    """Around the known keypoints, NaN where there are none."""
+    known = keypoints[..., 2:] > 0
+    low = np.where(known, keypoints[..., :2], np.inf).min(1)
+    high = np.where(known, keypoints[..., :2], -np.inf).max(1)
+    margin = (BOX_MARGIN - 1) / 2 * (high - low)
+    boxes = np.concatenate([low - margin, high + margin], -1)
+    return np.where(known.any(1), boxes, np.nan).astype(np.float32)

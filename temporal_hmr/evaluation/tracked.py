@@ -1,0 +1,114 @@
+"""Our own tracker run over a dataset, video by video; what is done is kept and not done again."""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from temporal_hmr.body.model import BodyModel
+from temporal_hmr.checkpoint import file_hash
+from temporal_hmr.command_line import Stage
+from temporal_hmr.data.labelled import LabelledSequence
+from temporal_hmr.errors import InputError
+from temporal_hmr.evaluation.benchmark import Predictions, by_video
+from temporal_hmr.evaluation.bodies import Bodies
+from temporal_hmr.evaluation.matching import assign
+from temporal_hmr.evaluation.own import OwnSettings, check_images, prediction, recover_video
+from temporal_hmr.motion import BodyMotion, PredictedMotion
+from temporal_hmr.output.npz import (
+    Provenance,
+    atomic_path,
+    load_motion,
+    package_version,
+    save_motion,
+)
+from temporal_hmr.recover import default_weights, load_model
+
+_SETTINGS, _DONE = "settings.json", "people.json"
+
+
+def track_sequences(
+    sequences: Sequence[LabelledSequence],
+    bodies: Bodies,
+    weights: Path | None,
+    settings: OwnSettings,
+    folder: Path,
+) -> Predictions:
+    """Predictions for all sequences; each person's result file is written to `folder` at once.
+
+    A run that was interrupted goes on where it stopped: videos whose files are there are not
+    tracked again. Raises `InputError` if images are missing, or the folder holds predictions that
+    were made otherwise.
+    """
+    if settings.detects:
+        for sequence in sequences:
+            check_images(sequence)
+    path = default_weights() if weights is None else weights
+    model = load_model(path, torch.device("cpu"))
+    body = copy.deepcopy(bodies.of("neutral")).float()
+    _claim(folder, {**asdict(settings), "weights": file_hash(path), "body": body.name})
+    videos = by_video(sequences)
+    motions: dict[str, PredictedMotion | None] = {}
+    notes = []
+    for video, people in Stage("tracking").track(videos.items(), len(videos), unit="video"):
+        place = folder / video.replace("/", "_")
+        found = _kept(place) if (place / _DONE).exists() else None
+        if found is None:
+            provenance = _provenance(video, path, body)
+            tracked = recover_video(people, model, body, settings)
+            found = {name: prediction(name, motion) for name, motion in tracked.items()}
+            _keep(place, tracked, provenance)
+        if settings.boxes == "truth":
+            motions |= {person.name: found.get(person.name) for person in people}
+        else:
+            assignment = assign(people, list(found.values()), bodies)
+            motions |= assignment.motions
+            notes += [f"{video}: {note}" for note in assignment.notes]
+    return Predictions(motions, tuple(notes))
+
+
+def _claim(folder: Path, settings: dict[str, object]) -> None:
+    """Refuse to mix predictions that were made in different ways."""
+    text = json.dumps(settings, indent=1, default=str) + "\n"
+    path = folder / _SETTINGS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            raise InputError(
+                f"{folder} holds predictions made with other settings or weights; give another "
+                "--output-dir, or remove it"
+            )
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def _keep(place: Path, motions: dict[str, BodyMotion], provenance: Provenance) -> None:
+    """One file per person; the list of them is written last, and says that all are there."""
+    place.mkdir(exist_ok=True)
+    files = {}
+    for number, (name, motion) in enumerate(motions.items()):
+        files[f"person_{number:03d}.npz"] = name
+        save_motion(motion, place / f"person_{number:03d}.npz", provenance)
+    with atomic_path(place / _DONE) as temporary:
+        temporary.write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
+
+
+def _kept(place: Path) -> dict[str, PredictedMotion]:
+    files = json.loads((place / _DONE).read_text(encoding="utf-8"))
+    return {name: prediction(name, load_motion(place / file)) for file, name in files.items()}
+
+
+def _provenance(video: str, weights: Path, body: BodyModel) -> Provenance:
+    return Provenance(
+        source=video,
+        source_sha256="",
+        body=body.name,
+        body_licence=body.licence,
+        weights=weights.name,
+        weights_sha256=file_hash(weights),
+        package_version=package_version(),
+    )
