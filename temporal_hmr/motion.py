@@ -85,7 +85,7 @@ class PredictedMotion:
     name: str
     """File and person, for messages: `walk.pkl person 3`."""
     source: str
-    """The kind of file: `ours`, `wham`, `vibe`, `gvhmr`, `phalp`."""
+    """The kind of file: `ours`, `npz` (plain arrays), `wham`, `vibe`, `gvhmr`, `phalp`."""
     frames: Int[ndarray, "T"]
     """Frame numbers in the video, strictly increasing; the first frame is 0."""
     smpl: SmplParams

@@ -9,17 +9,17 @@ from numpy import ndarray
 
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
-from temporal_hmr.evaluation.protocol import described
 from temporal_hmr.evaluation.score import OTHER_GAPS, TRUTH, SequenceScores
 from temporal_hmr.evaluation.summary import (
     Figure,
     Run,
+    base_metric,
     dataset_figures,
     label,
     sequence_figures,
     unit,
 )
-from temporal_hmr.evaluation.tables import Results, coverage
+from temporal_hmr.evaluation.tables import Results, coverage, switches
 from temporal_hmr.metrics import FrameValues
 from temporal_hmr.output.moments import PICTURE_KEY, blank_picture, skeleton_picture
 from temporal_hmr.output.report import Column, Curve, Moment, Report, Row, SequencePlots
@@ -49,14 +49,19 @@ def page(title: str, results: Results, sequences: Mapping[str, LabelledSequence]
         for scores in run.scores
     )
     figures = dataset_figures(run, results.skip_nan)
-    facts = (*results.facts, *described(run.protocol), *_beside(run, figures))
+    facts = (
+        *results.facts,
+        ("switches", switches(run.protocol)),
+        *_beside(run, figures),
+        *_other_runs(results, names),
+    )
     shown = _worst_first(run, names[0])[:SHOWN]
     warnings = list(results.warnings)
     if len(shown) < len(run.scores):
         warnings.append(f"of {len(run.scores)} sequences the {SHOWN} worst are shown over time")
     return Report(
         title=title,
-        facts=(*facts, *_other_runs(results, names)),
+        facts=facts,
         warnings=tuple(warnings),
         columns=columns,
         rows=rows,
@@ -82,7 +87,8 @@ def _beside(run: Run, figures: Mapping[str, Figure]) -> list[tuple[str, str]]:
     return [
         (label(name, run.protocol), f"{figure.value:.2f} {unit(name, run.protocol)}")
         for name, figure in figures.items()
-        if name.endswith((OTHER_GAPS, TRUTH))
+        if name.endswith(TRUTH)
+        or (name.endswith(OTHER_GAPS) and figure.value != figures[base_metric(name)].value)
     ]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 
-from temporal_hmr.evaluation.protocol import described
-from temporal_hmr.evaluation.score import DIFFERENCES, SequenceScores
+from temporal_hmr.evaluation.protocol import Protocol, described
+from temporal_hmr.evaluation.score import DIFFERENCES, OTHER_GAPS, TRUTH, SequenceScores
 from temporal_hmr.evaluation.summary import (
     Figure,
     Run,
@@ -35,18 +35,16 @@ class Results:
 
 
 def text_report(results: Results) -> str:
-    """Facts, then for every run its protocol, a table of sequences and the dataset's figures."""
+    """Facts; for every run its protocol and the dataset's figures, for the first every sequence."""
     parts = ["\n".join(f"{name}: {value}" for name, value in results.facts)]
-    parts += [_run_text(run, results.skip_nan) for run in results.runs]
+    for number, run in enumerate(results.runs):
+        parts.append(_run_text(run, results.skip_nan, every_sequence=number == 0))
     if len(results.runs) > 1:
         parts.append(_comparison(results))
     return "\n\n".join(parts) + "\n"
 
 
-def _run_text(run: Run, skip_nan: bool) -> str:
-    switches = ", ".join(
-        f"{name} {value}" for name, value in described(run.protocol) if name != "metrics"
-    )
+def _run_text(run: Run, skip_nan: bool, every_sequence: bool) -> str:
     names = [str(metric) for metric in run.protocol.metrics]
     widths = [max(len(label(name, run.protocol)), 8) for name in names]
     head = f"{'':{_NAME_WIDTH}} frames  cover"
@@ -54,14 +52,19 @@ def _run_text(run: Run, skip_nan: bool) -> str:
     for name, width in zip(names, widths, strict=True):
         head += f"  {label(name, run.protocol):>{width}}"
         units += f"  {unit(name, run.protocol):>{max(width, len(unit(name, run.protocol)))}}"
-    lines = [f"== {run.label}", f"protocol: {switches}", head, units]
-    for scores in run.scores:
+    lines = [f"== {run.label}", f"protocol: {switches(run.protocol)}", head, units]
+    for scores in run.scores if every_sequence else ():
         figures = sequence_figures(scores, skip_nan)
         lines.append(_row(scores.name, [scores], figures, names, widths))
     figures = dataset_figures(run, skip_nan)
     lines.append(_row("overall", run.scores, figures, names, widths))
     lines += _beside(run, figures)
     return "\n".join(lines)
+
+
+def switches(protocol: Protocol) -> str:
+    """Every switch of a protocol and its value, in one line; the metrics are in the table."""
+    return ", ".join(f"{name} {value}" for name, value in described(protocol) if name != "metrics")
 
 
 def _row(
@@ -80,10 +83,11 @@ def _row(
 
 
 def _beside(run: Run, figures: dict[str, Figure]) -> list[str]:
-    """The figures that go with others: gaps treated the other way, the truth's own motion."""
+    """What goes with the figures: gaps treated the other way where it matters, the truth's own."""
     lines = []
     for name, figure in figures.items():
-        if name != base_metric(name):
+        usual = figures[base_metric(name)].value
+        if name.endswith(TRUTH) or (name.endswith(OTHER_GAPS) and figure.value != usual):
             text = f"{label(name, run.protocol)}: {_number(figure.value, name)}"
             lines.append(f"  {text} {unit(name, run.protocol)}")
     nan = max((figure.num_nan for figure in figures.values()), default=0)
@@ -120,14 +124,8 @@ def coverage(scores: Sequence[SequenceScores]) -> float:
 def _number(value: float, metric: str) -> str:
     if math.isnan(value):
         return "nan"
-    base = base_metric(metric)
-    return (
-        f"{value:.3f}"
-        if base == "auc"
-        else f"{value:.2f}"
-        if base in DIFFERENCES
-        else f"{value:.1f}"
-    )
+    decimals = {"auc": 3}.get(metric, 2 if base_metric(metric) in DIFFERENCES else 1)
+    return f"{value:.{decimals}f}"
 
 
 def json_report(results: Results) -> str:

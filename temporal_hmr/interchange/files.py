@@ -8,6 +8,7 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.interchange.gvhmr import read_gvhmr
 from temporal_hmr.interchange.ours import read_ours
 from temporal_hmr.interchange.phalp import read_phalp
+from temporal_hmr.interchange.plain import read_plain
 from temporal_hmr.interchange.vibe import read_vibe
 from temporal_hmr.interchange.wham import read_wham
 from temporal_hmr.joblib_files import load_joblib
@@ -15,8 +16,9 @@ from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.torch_files import load_tensors
 
 _READERS = {"wham": read_wham, "vibe": read_vibe, "gvhmr": read_gvhmr, "phalp": read_phalp}
-FORMATS = ("ours", *_READERS)
-"""By the system: ours, WHAM's, VIBE's and TCMR's, GVHMR's, PHALP's and 4D-Humans'."""
+_ARCHIVES = {"ours": read_ours, "npz": read_plain}
+FORMATS = (*_ARCHIVES, *_READERS)
+"""By the system: ours, plain arrays, WHAM's, VIBE's and TCMR's, GVHMR's, PHALP's and 4D-Humans'."""
 
 _MARKS = {
     "wham": {"pose", "trans"},
@@ -40,8 +42,9 @@ def read_predictions(path: Path | str, format: str | None = None) -> list[Predic
     path = Path(path)
     if format is not None and format not in FORMATS:
         raise InputError(f"there is no result format {format!r}; known are {', '.join(FORMATS)}")
-    if format == "ours" or (format is None and _is_ours(path)):
-        return read_ours(path)
+    archive = _archive_format(path) if format is None else format
+    if archive in _ARCHIVES:
+        return _ARCHIVES[archive](path)
     contents = load_tensors(path) if _zip_names(path) else load_joblib(path)
     if not isinstance(contents, Mapping):
         raise InputError(
@@ -52,15 +55,15 @@ def read_predictions(path: Path | str, format: str | None = None) -> list[Predic
     return _READERS[_told_by_keys(path, contents)](path, contents) if contents else []
 
 
-def _is_ours(path: Path) -> bool:
-    """An archive of arrays; any other is told apart by what it holds."""
+def _archive_format(path: Path) -> str | None:
+    """Which of the archives of arrays it is; None for one of another kind or no archive."""
     names = _zip_names(path)
     if not names or any(name.endswith("/data.pkl") for name in names):
-        return False
+        return None
     keys = {name.removesuffix(".npy") for name in names}
-    if not {"poses", "meta"} <= keys:
+    if "poses" not in keys:
         raise InputError(f"{path} is of no known format: {_found(keys)}; {_known()}")
-    return True
+    return "ours" if "meta" in keys else "npz"
 
 
 def _zip_names(path: Path) -> list[str]:

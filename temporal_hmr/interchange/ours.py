@@ -8,10 +8,10 @@ import numpy as np
 from temporal_hmr.archive import read_arrays
 from temporal_hmr.errors import InputError
 from temporal_hmr.interchange.fields import Fields
+from temporal_hmr.interchange.plain import GENDERS
 from temporal_hmr.motion import BodyMotion, PredictedMotion
 from temporal_hmr.output.npz import load_motion
 
-_GENDERS = {"neutral", "female", "male"}
 _DAMAGE = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError)
 
 
@@ -68,7 +68,7 @@ def _gender(path: Path) -> str:
     """Of the body; neutral where the file does not say."""
     arrays = read_arrays(path, lambda names: [name for name in names if name == "gender"])
     gender = str(arrays.get("gender", np.array("neutral")))
-    if gender not in _GENDERS:
+    if gender not in GENDERS:
         raise InputError(f"{path} has a body of gender {gender!r}; track the video again")
     return gender
 
