@@ -40,6 +40,7 @@ FLOORS: dict[str, int] = {
     "training": 4,
     "data": 4,
     "checks": 4,
+    "conversion": 4,
     "interchange": 4,
     "evaluation": 4,
     "command_line": 4,
