@@ -1,0 +1,213 @@
+"""One person made ready for the checks: a clip without holes, on a body, in every frame known.
+
+Frames in which the person is absent, or whose numbers are not finite, are NaN throughout: whatever
+is computed from them is NaN too, and a comparison with NaN flags nothing. So no difference in time
+is ever taken across a gap.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+from torch import Tensor
+
+from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.params import SmplParams
+from temporal_hmr.camera import Camera
+from temporal_hmr.errors import InputError
+from temporal_hmr.motion import PredictedMotion
+from temporal_hmr.skeleton import SMPL24, Skeleton
+
+BODIES_AT_ONCE = 2048
+MOST_FRAMES = 10_000_000
+"""Of a clip; frame numbers beyond that are no frame numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where the body is in one coordinate frame, in metres."""
+
+    joints: Float[ndarray, "T 24 3"]
+    """SMPL's kinematic joints."""
+    points: Float[ndarray, "T 23 3"]
+    """Keypoints of `skeleton.COCO23`, on the surface."""
+    rest_heights: Float[ndarray, "23"]
+    """Of those keypoints in the zero pose, above the lowest of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One person in the frames `first_frame` to `first_frame + T - 1`."""
+
+    name: str
+    first_frame: int
+    fps: float
+    present: Bool[ndarray, "T"]
+    """The file has this frame."""
+    finite: Bool[ndarray, "T"]
+    """It has, and all its numbers are finite."""
+    filled: Bool[ndarray, "T"]
+    """The system says that the frame is a guess."""
+    tells_filled: bool
+    """Whether the system says so at all."""
+    rooted: Float[ndarray, "T 24 3"]
+    """Joints relative to the pelvis, in the axes of the camera; metres."""
+    orientation: Float[ndarray, "T 3 3"]
+    """Of the pelvis, in the axes of the camera."""
+    betas: Float[ndarray, "T 10"]
+    own_body: bool
+    """False where another body stands in, with betas of zero."""
+    camera_place: Place | None
+    """None where the system gives no place in the camera frame."""
+    world_place: Place | None
+    camera: Camera | None
+    """With one focal length and centre per frame."""
+    boxes: Float[ndarray, "T 4"] | None
+    """x_min, y_min, x_max, y_max in pixels."""
+    keypoints: Float[ndarray, "T J 3"] | None
+    """Detected: pixels and confidence, 0 where nothing was."""
+    skeleton: Skeleton | None
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    @property
+    def last_frame(self) -> int:
+        """The number of the last frame."""
+        return self.first_frame + len(self) - 1
+
+    def steps(self, values: Float[ndarray, "T *n"]) -> Float[ndarray, "T *n"]:
+        """Differences to the frame before, each at the later frame; NaN at the first."""
+        return np.concatenate([np.full_like(values[:1], np.nan), np.diff(values, axis=0)])
+
+
+def prepare(
+    motion: PredictedMotion, body: BodyModel, own_body: bool, fallback_fps: float
+) -> Subject:
+    """The motion on a body, without holes.
+
+    `body` must compute in float64. If it is not `own_body`, it stands in with betas of zero.
+    `fallback_fps` is used where the motion does not state its own frame rate. Raises `InputError`
+    if the motion is empty, or its frame numbers or frame rate cannot be.
+    """
+    rows, length = _rows(motion)
+    fps = fallback_fps if motion.fps is None else motion.fps
+    if not 0 < fps < np.inf:
+        raise InputError(f"{motion.name} has a frame rate of {fps:g}: it must be positive")
+    smpl = motion.smpl.map(lambda tensor: tensor.detach().cpu().double())
+    world = None if motion.world is None else motion.world.map(lambda t: t.detach().cpu().double())
+    good = _finite(smpl, with_place=motion.has_depth)
+    good &= True if world is None else _finite(world, with_place=True)
+    dense = _Dense(rows, length, good)
+    filled = np.zeros(len(rows), bool) if motion.filled is None else motion.filled
+    relative = SmplParams(
+        smpl.global_orient, smpl.body_pose, smpl.betas, torch.zeros_like(smpl.transl)
+    )
+    posing = _Posing(body, own_body, dense)
+    rooted = posing.place(relative).joints
+    return Subject(
+        name=motion.name,
+        first_frame=int(motion.frames[0]),
+        fps=fps,
+        present=dense.flags(np.ones(len(rows), bool)),
+        finite=dense.flags(good),
+        filled=dense.flags(filled),
+        tells_filled=motion.filled is not None,
+        rooted=rooted - rooted[:, [SMPL24.index("pelvis")]],
+        orientation=dense.numbers(smpl.global_orient.numpy()),
+        betas=dense.numbers(smpl.betas.numpy()),
+        own_body=own_body,
+        camera_place=posing.place(smpl) if motion.has_depth else None,
+        world_place=None if world is None else posing.place(world),
+        camera=None if motion.camera is None else _camera(motion.camera, dense),
+        boxes=None if motion.boxes is None else dense.numbers(motion.boxes),
+        keypoints=None if motion.keypoints is None else dense.numbers(motion.keypoints),
+        skeleton=motion.skeleton,
+    )
+
+
+class _Dense:
+    """Puts the rows of a file at their frames."""
+
+    def __init__(self, rows: ndarray, length: int, good: Bool[ndarray, "N"]) -> None:
+        self.rows, self.length, self.good = rows, length, good
+
+    def numbers(self, values: Float[ndarray, "N *n"]) -> Float[ndarray, "T *n"]:
+        """NaN in frames that are missing or have anything not finite in them."""
+        return self.of_good(np.asarray(values, np.float64)[self.good])
+
+    def of_good(self, values: Float[ndarray, "G *n"]) -> Float[ndarray, "T *n"]:
+        """The same for values of the good rows only."""
+        full = np.full((self.length, *values.shape[1:]), np.nan)
+        full[self.rows[self.good]] = values
+        return full
+
+    def flags(self, values: Bool[ndarray, "N"]) -> Bool[ndarray, "T"]:
+        """False in missing frames."""
+        full = np.zeros(self.length, bool)
+        full[self.rows] = values
+        return full
+
+
+def _rows(motion: PredictedMotion) -> tuple[ndarray, int]:
+    frames = np.asarray(motion.frames)
+    if not len(frames):
+        raise InputError(f"{motion.name} has no frame: there is nothing to check")
+    if (np.diff(frames) <= 0).any() or frames[0] < 0:
+        raise InputError(f"{motion.name}: its frame numbers do not increase from 0 on; mend them")
+    length = int(frames[-1] - frames[0]) + 1
+    if length > MOST_FRAMES:
+        raise InputError(f"{motion.name}: its frame numbers go up to {frames[-1]}; mend them")
+    return frames - frames[0], length
+
+
+def _finite(smpl: SmplParams, with_place: bool) -> Bool[ndarray, "N"]:
+    parts = [smpl.global_orient, smpl.body_pose, smpl.betas]
+    parts += [smpl.transl] if with_place else []
+    return torch.stack([part.isfinite().flatten(1).all(1) for part in parts]).all(0).numpy()
+
+
+class _Posing:
+    """Puts the body into poses, wherever all numbers are finite."""
+
+    def __init__(self, body: BodyModel, own_body: bool, dense: _Dense) -> None:
+        self.body, self.own_body, self.dense = body, own_body, dense
+        self.regressor = body.point_regressor(body.regressors["coco_feet"])
+
+    def place(self, smpl: SmplParams) -> Place:
+        """Joints and keypoints of the poses of a file."""
+        good = smpl[torch.from_numpy(self.dense.good)]
+        betas = good.betas if self.own_body else torch.zeros_like(good.betas)
+        good = SmplParams(good.global_orient, good.body_pose, betas, good.transl)
+        joints: list[Tensor] = []
+        points: list[Tensor] = []
+        # An empty block, where there is nothing, has the right shape.
+        for first in range(0, max(len(betas), 1), BODIES_AT_ONCE):
+            block = good[first : first + BODIES_AT_ONCE]
+            joints.append(self.body.joints(block))
+            points.append(self.body.regress(block, self.regressor))
+        return Place(
+            joints=self.dense.of_good(torch.cat(joints).numpy()),
+            points=self.dense.of_good(torch.cat(points).numpy()),
+            rest_heights=self._rest_heights(betas),
+        )
+
+    def _rest_heights(self, betas: Float[Tensor, "N 10"]) -> Float[ndarray, "23"]:
+        """For the median shape; the zero pose stands upright on flat feet, y up."""
+        usual = betas.median(0).values if len(betas) else betas.new_zeros(betas.shape[-1])
+        upright = torch.eye(3, dtype=betas.dtype)
+        rest = SmplParams(upright, upright.expand(23, 3, 3), usual, torch.zeros_like(usual[:3]))
+        heights = self.body.regress(rest, self.regressor)[:, 1].numpy()
+        return heights - heights.min()
+
+
+def _camera(camera: Camera, dense: _Dense) -> Camera:
+    """The camera with one focal length and one centre per frame."""
+    count = len(dense.rows)
+    focal, center = (
+        torch.from_numpy(dense.numbers(value.detach().cpu().double().expand(count, 2).numpy()))
+        for value in (camera.focal, camera.center)
+    )
+    return Camera(focal, center, camera.width, camera.height, camera.assumed)
