@@ -108,6 +108,24 @@ class Record(metaclass=_Sealed):
         self.state = state
 
 
+class LeftRecord(Record):
+    """An object of a type that nobody interprets; what it is filled with is let go."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """As a kind of dict."""
+
+    def append(self, value: object) -> None:
+        """As a kind of list."""
+
+    def extend(self, values: object) -> None:
+        """Likewise."""
+
+    def add(self, value: object) -> None:
+        """As a kind of set."""
+
+
 class _DictWithDefault(metaclass=_Sealed):
     kind = "collections.defaultdict"
 
@@ -344,11 +362,11 @@ class DataUnpickler(pickle._Unpickler):
             raise InputError(f"asks to import {module}.{name}; refusing to run it")
         return self.record_type(full)
 
-    def record_type(self, kind: str) -> type[Record]:
+    def record_type(self, kind: str, base: type[Record] = Record) -> type[Record]:
         """The type of the records of one kind, which serves this file only."""
         if kind not in self._records:
             name = kind.rpartition(".")[2]
-            self._records[kind] = _Sealed(name, (Record,), {"__slots__": (), "kind": kind})
+            self._records[kind] = _Sealed(name, (base,), {"__slots__": (), "kind": kind})
         return self._records[kind]
 
     def persistent_load(self, pid: Any) -> Any:

@@ -16,9 +16,17 @@ import numpy as np
 from numpy import ndarray
 
 from temporal_hmr.errors import InputError
-from temporal_hmr.pickles import READERS, DataUnpickler, Record, Resolve, damage_named
+from temporal_hmr.pickles import (
+    READERS,
+    DataUnpickler,
+    LeftRecord,
+    Record,
+    Resolve,
+    damage_named,
+)
 
 _TENSOR = "torch._utils._rebuild_tensor_v2"
+_PARAMETER = "torch._utils._rebuild_parameter"
 _STORED = "array of the archive"
 _DTYPES = {
     "torch.DoubleStorage": "f8",
@@ -43,11 +51,23 @@ def load_tensors(path: str | Path) -> object:
     types that numpy lacks, come back as `Unread`. Raises `InputError` for a file that is missing or
     damaged or names anything else.
     """
-    path = Path(path)
+    return _read(Path(path), _TorchUnpickler)
+
+
+def load_checkpoint(path: str | Path) -> object:
+    """As `load_tensors`, for training checkpoints, which hold settings of types of their own.
+
+    Objects of types that we do not know come back as `Unread`: they are never made, so there is
+    nothing to refuse.
+    """
+    return _read(Path(path), _CheckpointUnpickler)
+
+
+def _read(path: Path, unpickler: "type[_TorchUnpickler]") -> object:
     with damage_named(path):
         try:
             with zipfile.ZipFile(path) as archive:
-                return _TorchUnpickler(_Archive(archive, path.stat().st_size)).read()
+                return unpickler(_Archive(archive, path.stat().st_size)).read()
         except _ARCHIVE_DAMAGE as error:
             raise pickle.UnpicklingError(str(error)) from error
 
@@ -103,11 +123,21 @@ def _tensor(record: Record, resolve: Resolve) -> Any:
     )
 
 
+def _parameter(record: Record, resolve: Resolve) -> Any:
+    """`_rebuild_parameter(tensor, requires_grad, hooks)`"""
+    return resolve(record.arguments[0])
+
+
 class _TorchUnpickler(DataUnpickler):
     """Makes arrays of tensors."""
 
     readers = MappingProxyType(
-        {**READERS, _TENSOR: _tensor, _STORED: lambda record, resolve: record.arguments[0]}
+        {
+            **READERS,
+            _TENSOR: _tensor,
+            _PARAMETER: _parameter,
+            _STORED: lambda record, resolve: record.arguments[0],
+        }
     )
 
     def __init__(self, archive: _Archive):
@@ -127,3 +157,13 @@ class _TorchUnpickler(DataUnpickler):
         if storage.kind not in _DTYPES:
             return self.record_type(storage.kind)()
         return self.record_type(_STORED)(self._archive.array(key, _DTYPES[storage.kind]))
+
+
+class _CheckpointUnpickler(_TorchUnpickler):
+    """Lets unknown types stand for nothing instead of refusing the file."""
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        try:
+            return super().find_class(module, name)
+        except InputError:
+            return self.record_type(f"{module}.{name}", LeftRecord)

@@ -13,7 +13,7 @@ from interchange_files import count_refused
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.pickles import Unread
-from temporal_hmr.torch_files import load_tensors
+from temporal_hmr.torch_files import load_checkpoint, load_tensors
 
 
 def test_reads_what_torch_wrote(tmp_path: Path) -> None:
@@ -103,3 +103,50 @@ def test_broken_files_are_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "tensors.pt"
     torch.save({"a": torch.ones(3, 4), "b": [torch.arange(3)]}, path)
     assert count_refused(load_tensors, path, path.read_bytes(), 150) > 150
+
+
+class Settings(dict):
+    """As yacs and others keep settings: a dict of a type of its own, with attributes."""
+
+    def __init__(self, **values: object):
+        super().__init__(values)
+        self.frozen = True
+
+
+class Choices(list):
+    """A list of a type of its own."""
+
+
+class TestTrainingCheckpoints:
+    def test_settings_of_other_types_do_not_stand_in_the_way(self, tmp_path: Path) -> None:
+        layer = torch.nn.Linear(3, 2)
+        optimizer = torch.optim.AdamW(layer.parameters())
+        layer(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        path = tmp_path / "last.ckpt"
+        contents = {
+            "state_dict": layer.state_dict(),
+            "parameter": layer.weight,
+            "optimizer": optimizer.state_dict(),
+            "hyper_parameters": Settings(width=3, inner=Settings(depth=2), sizes=Choices([1, 2])),
+        }
+        torch.save(contents, path)
+        with pytest.raises(InputError, match="Settings"):
+            load_tensors(path)
+        read = load_checkpoint(path)
+        assert isinstance(read, dict)
+        assert isinstance(read["hyper_parameters"], Unread)
+        for key, tensor in layer.state_dict().items():
+            assert np.array_equal(read["state_dict"][key], tensor.numpy())
+        assert np.array_equal(read["parameter"], layer.weight.detach().numpy())
+
+    def test_code_in_it_is_not_run(self, tmp_path: Path) -> None:
+        canary = tmp_path / "canary"
+        path = tmp_path / "last.ckpt"
+        harm = Malice(os.system, f"touch {canary}")
+        torch.save({"net": {"weight": torch.ones(2)}, "hparams": harm}, path)
+        read = load_checkpoint(path)
+        assert isinstance(read, dict)
+        assert isinstance(read["hparams"], Unread)
+        assert read["net"]["weight"].tolist() == [1, 1]
+        assert not canary.exists()
