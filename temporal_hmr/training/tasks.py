@@ -155,12 +155,16 @@ class HmrTask:
 def window_errors(
     predicted: Float[Tensor, "B T 24 3"], true: Float[Tensor, "B T 24 3"]
 ) -> dict[str, float]:
-    """Millimetres, means over windows of 30 frames per second."""
+    """Millimetres, means over windows of 30 frames per second.
+
+    Windows of fewer than three frames have no acceleration, and no figure of it.
+    """
     values = {
         "mpjpe": metrics.mpjpe(predicted, true),
         "pa_mpjpe": metrics.pa_mpjpe(predicted, true),
-        "acceleration_error": metrics.acceleration_error(predicted, true),
     }
+    if predicted.shape[1] > 2:
+        values["acceleration_error"] = metrics.acceleration_error(predicted, true)
     return {name: float(clips.mean().mean()) for name, clips in values.items()}
 
 
