@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from temporal_hmr.data.labelled import LabelledSequence
     from temporal_hmr.evaluation.benchmark import Predictions
     from temporal_hmr.evaluation.bodies import Bodies
+    from temporal_hmr.evaluation.protocol import Protocol
     from temporal_hmr.evaluation.tables import Results
 
 DATASETS = ("3dpw", "emdb1", "emdb2", "mocap")
 SCORES, TABLE, PAGE = "scores.json", "scores.csv", "report.html"
 PREDICTIONS = "predictions"
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("temporal_hmr.evaluate")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results, sequences = _mocap(options)
     else:
         results, sequences = _benchmark(options, folder)
-    _deliver(results, sequences, folder, f"{options.dataset}, {results.runs[0].label}")
+    label = results.runs[0].label
+    title = label if label.startswith(options.dataset) else f"{options.dataset}, {label}"
+    _deliver(results, sequences, folder, title)
 
 
 def _options(arguments: Sequence[str] | None) -> Namespace:
@@ -51,7 +54,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add = parser.add_argument
     add("--dataset", choices=DATASETS, required=True, help="kind of data")
     add("--data", type=Path, required=True, metavar="ROOT", help="where it lies")
-    add("--split", default="test", metavar="NAME", help="of 3dpw: train, validation or test (test)")
+    add("--split", metavar="NAME", help="of 3dpw: train, validation or test (test)")
     add("--protocol", metavar="NAME", help="how to score (the dataset's own; see docs/evaluation)")
     add("--set", action="append", default=[], metavar="SWITCH=VALUE", dest="switches",
         help="score a second time with a switch of the protocol changed; repeatable")  # fmt: skip
@@ -60,22 +63,44 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add("--format", metavar="NAME", help="of the results (told by content)")
     add("--smpl", type=Path, metavar="FOLDER", help="SMPL bodies and regressors ($SMPL_DIR)")
     add("--weights", type=Path, metavar="FILE", help="your model instead of the embedded one")
-    add("--boxes", choices=("truth", "tracked"), default="truth", help="whose boxes (truth)")
-    add("--keypoints", default="detected", metavar="FROM",
+    add("--boxes", choices=("truth", "tracked"), help="whose boxes (truth)")
+    add("--keypoints", metavar="FROM",
         help="detected, dataset, or a folder of npz files (detected)")  # fmt: skip
-    add("--focal", choices=("truth", "assumed"), default="truth", help="focal length (truth)")
+    add("--focal", choices=("truth", "assumed"), help="focal length (truth)")
     add("--subjects", nargs="+", metavar="NAME", help="of mocap: only these (all)")
-    add("--seed", type=int, default=0, metavar="N", help="of mocap: cameras, bodies, noise (0)")
+    add("--seed", type=int, metavar="N", help="of mocap: cameras, bodies, noise (0)")
     add("--skip-nan", action="store_true", help="leave out frames whose prediction is no number")
     add("--skip-broken", action="store_true", help="leave out sequences with broken files")
     add("--strict", action="store_true", help="labels that contradict themselves are an error")
     add("-o", "--output-dir", type=Path, metavar="FOLDER", help="(outputs/evaluation/...)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    _refuse_idle(options)
+    return options
+
+
+def _refuse_idle(options: Namespace) -> None:
+    """An option that would do nothing is a mistake somewhere; raises `InputError`."""
+    tracked = ("boxes", "keypoints", "focal", "weights")
+    mocap, scored = ("subjects", "seed"), ("predictions", "format", "smpl", "sequences")
+    idle: tuple[str, ...] = mocap
+    if options.dataset == "mocap":
+        idle = (*tracked[:-1], *scored)
+    elif options.predictions is not None:
+        idle = (*mocap, *tracked)
+    elif options.format is not None:
+        idle = (*mocap, "format")
+    if options.dataset != "3dpw":
+        idle = (*idle, "split")
+    for name in idle:
+        if getattr(options, name) is not None:
+            with_what = "--predictions" if options.predictions else f"--dataset {options.dataset}"
+            raise InputError(f"--{name} does nothing with {with_what}: leave it out")
 
 
 def _default_name(options: Namespace) -> str:
     who = f"_{options.predictions.resolve().name}" if options.predictions else ""
-    return f"{options.dataset}_{options.protocol or options.dataset}{who}"
+    split = f"_{options.split}" if options.split else ""
+    return f"{options.dataset}{split}_{options.protocol or options.dataset}{who}"
 
 
 def _benchmark(
@@ -84,27 +109,26 @@ def _benchmark(
     from temporal_hmr.command_line import Stage
     from temporal_hmr.evaluation import benchmark
     from temporal_hmr.evaluation.bodies import Bodies
-    from temporal_hmr.evaluation.protocol import preset, with_switches
     from temporal_hmr.evaluation.tables import Results
 
-    name = options.protocol or options.dataset
-    protocols = {name: preset(name, options.dataset)}
-    if options.switches:
-        changed = with_switches(protocols[name], options.switches)
-        protocols[f"{name} with {', '.join(options.switches)}"] = changed
-    read = benchmark.read_sequences(
-        options.dataset, options.data, options.split, options.skip_broken
+    protocols = _protocols(options)
+    split = options.split or "test"
+    read, left_out = benchmark.read_sequences(
+        options.dataset, options.data, split, options.skip_broken
     )
     sequences = benchmark.chosen_sequences(read, options.sequences)
+    # Whoever else is in these videos helps to tell who is who.
+    videos = {sequence.video for sequence in sequences}
+    everybody = [sequence for sequence in read if sequence.video in videos]
     bodies = Bodies(options.smpl)
     doubts = benchmark.contradictions(sequences, bodies)
     if doubts and options.strict:
         raise InputError("; ".join(doubts))
     if options.predictions is None:
-        predictions, facts = _track(options, sequences, bodies, folder)
+        predictions, facts = _track(options, everybody, bodies, folder)
     else:
         predictions = benchmark.read_predictions(
-            options.predictions, options.format, sequences, bodies
+            options.predictions, options.format, everybody, bodies
         )
         facts = (("predictions", str(options.predictions)),)
     runs = [
@@ -113,11 +137,29 @@ def _benchmark(
         )
         for label, protocol in protocols.items()
     ]
-    warnings = (*doubts, *predictions.warnings, *benchmark.shortcomings(runs[0], options.skip_nan))
-    split = (("split", options.split),) if options.dataset == "3dpw" else ()
-    facts = (*_common_facts(options), *split, *facts, *benchmark.world_facts(runs, predictions))
+    shortcomings = [line for run in runs for line in benchmark.shortcomings(run, options.skip_nan)]
+    warnings = (*left_out, *doubts, *predictions.warnings, *dict.fromkeys(shortcomings))
+    facts = (
+        *_common_facts(options),
+        *((("split", split),) if options.dataset == "3dpw" else ()),
+        ("sequences", benchmark.scope(read, sequences, left_out)),
+        *facts,
+        *benchmark.world_facts(runs, predictions),
+    )
     results = Results(facts, runs, warnings, options.skip_nan)
     return results, {sequence.name: sequence for sequence in sequences}
+
+
+def _protocols(options: Namespace) -> dict[str, "Protocol"]:
+    """The one asked for, and the same with switches changed; by name."""
+    from temporal_hmr.evaluation.protocol import preset, with_switches
+
+    name = options.protocol or options.dataset
+    protocols = {name: preset(name, options.dataset)}
+    if options.switches:
+        changed = with_switches(protocols[name], options.switches)
+        protocols[f"{name} with {', '.join(options.switches)}"] = changed
+    return protocols
 
 
 def _track(
@@ -127,22 +169,25 @@ def _track(
     from temporal_hmr.evaluation.own import OwnSettings
     from temporal_hmr.evaluation.tracked import track_sequences
 
-    keypoints = options.keypoints
+    keypoints = options.keypoints or "detected"
     in_files = keypoints not in ("detected", "dataset")
     settings = OwnSettings(
-        boxes=options.boxes,
+        boxes=options.boxes or "truth",
         keypoints="detected" if in_files else keypoints,
         keypoint_folder=Path(keypoints) if in_files else None,
-        focal=options.focal,
+        focal=options.focal or "truth",
     )
-    predictions = track_sequences(
-        sequences, bodies, options.weights, settings, folder / PREDICTIONS
-    )
+    try:
+        predictions = track_sequences(
+            sequences, bodies, options.weights, settings, folder / PREDICTIONS
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the same command continues {folder}") from None
     facts = (
         ("predictions", "temporal_hmr's own tracker"),
-        ("boxes", options.boxes),
+        ("boxes", settings.boxes),
         ("keypoints", keypoints),
-        ("focal length", options.focal),
+        ("focal length", settings.focal),
         *_weights_fact(options),
     )
     return predictions, facts
@@ -154,21 +199,18 @@ def _mocap(options: Namespace) -> tuple["Results", Mapping[str, "LabelledSequenc
     from temporal_hmr.data.mocap import read_takes
     from temporal_hmr.evaluation.benchmark import shortcomings
     from temporal_hmr.evaluation.mocap import chosen_takes, mocap_runs
-    from temporal_hmr.evaluation.protocol import preset, with_switches
     from temporal_hmr.evaluation.tables import Results
     from temporal_hmr.recover import load_model
 
-    if options.predictions is not None:
-        raise InputError("--predictions does not go with mocap, which our own model is run on")
-    protocol = preset(options.protocol or "mocap", "mocap")
-    protocol = with_switches(protocol, options.switches)
+    protocols = _protocols(options)
     model = load_model(options.weights, torch.device("cpu"))
     takes = chosen_takes(read_takes(options.data), options.subjects)
-    runs, sequences = mocap_runs(model, takes, protocol, options.seed)
+    seed = options.seed or 0
+    runs, sequences = mocap_runs(model, takes, protocols, seed)
     facts = (
         *_common_facts(options),
         ("subjects", ", ".join(options.subjects or ["all"])),
-        ("cameras, bodies and noise", f"random, seed {options.seed}"),
+        ("cameras, bodies and noise", f"random, seed {seed}"),
         *_weights_fact(options),
     )
     warnings = tuple(shortcomings(runs[0], options.skip_nan))

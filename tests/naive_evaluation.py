@@ -112,13 +112,13 @@ def threedpw_scores(
     joints = [(regressor @ surface)[:, LSP_IN_H36M] for surface in surfaces]
     roots = [side[:, [2, 3]].mean(1) for side in joints]
     rooted = [side - root[:, None] for side, root in zip(joints, roots, strict=True)]
-    if preset in ("vibe", "int"):
+    if preset in ("vibe", "tcmr", "int"):
         origin = [np.zeros_like(root) for root in roots]
         per_vertex = naive.pve(*surfaces, *origin, valid)
     else:
         per_vertex = naive.pve(*surfaces, *roots, valid)
     acceleration = [
-        value * (1000 if preset in ("vibe", "int") else fps**2)
+        value * (1000 if preset in ("vibe", "tcmr", "int") else fps**2)
         for value in naive.acceleration_error(*rooted, None, valid, crossing=True)
     ]
     if preset == "wham":
@@ -171,9 +171,12 @@ def emdb_scores(
 
 
 def emdb_world_scores(
-    preset: str, true: Person, predicted: Person, valid: np.ndarray, fps=30.0
+    preset: str, true: Person, predicted: Person, neutral: np.ndarray, valid: np.ndarray, fps=30.0
 ) -> dict[str, Any]:
     joints = predicted.world_joints, true.world_joints
+    kinematic = joints
+    if preset == "gvhmr":
+        joints = neutral @ predicted.world_vertices, neutral @ true.world_vertices
     if preset == "wham":
         paths = predicted.trans, true.trans
     else:
@@ -186,6 +189,11 @@ def emdb_world_scores(
         "jitter_world": naive.jitter(joints[0], fps, valid, crossing=True),
         "foot_sliding": naive.foot_sliding(*feet, 0.01, valid, crossing=True),
         "erve": naive.erve(
-            joints[0][:, 0], joints[1][:, 0], predicted.world_root, true.world_root, valid, True
+            kinematic[0][:, 0],
+            kinematic[1][:, 0],
+            predicted.world_root,
+            true.world_root,
+            valid,
+            True,
         ),
     }

@@ -144,7 +144,7 @@ class TestStatus:
         assert line in shown.err
 
     def test_a_folder_without_people(self, tmp_path: Path, good: Path) -> None:
-        with pytest.raises(InputError, match="holds no result"):
+        with pytest.raises(InputError, match="is no result folder"):
             main([str(tmp_path)])
         with pytest.raises(InputError, match="has nobody in it"):
             main([str(write(tmp_path / "empty"))])

@@ -24,6 +24,8 @@ from temporal_hmr.evaluation.benchmark import read_predictions
 from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.output.npz import Provenance, save_motion
+from temporal_hmr.pickles import load_pickle
+from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import COCO23
 
 FRAMES = 40
@@ -230,8 +232,10 @@ class TestNothingIsScoredSilently:
         person = answer(threedpw, "downtown_talk_00_0")
         other = answer(threedpw, "downtown_talk_00_1")
         wham(tmp_path / "results" / "downtown_talk_00.pkl", person, person, other)
-        assert run(threedpw, "3dpw", tmp_path / "out", "--predictions", tmp_path / "results") == 2
-        assert "two predictions claim downtown_talk_00_0" in capsys.readouterr().err
+        assert run(threedpw, "3dpw", tmp_path / "out", "--predictions", tmp_path / "results") == 0
+        assert (
+            "person 1 claims downtown_talk_00_0 as well and is left out" in capsys.readouterr().err
+        )
 
     def test_two_files_for_one(self, threedpw: Data, tmp_path: Path, capsys) -> None:
         person = answer(threedpw, "courtyard_walk_01_0")
@@ -254,9 +258,55 @@ class TestNothingIsScoredSilently:
     def test_frames_beyond_the_video(self, threedpw: Data, tmp_path: Path, capsys) -> None:
         person = answer(threedpw, "courtyard_walk_01_0")
         person["frame_ids"] = person["frame_ids"] + 1
-        wham(tmp_path / "results" / "courtyard_walk_01.pkl", person)
-        assert run(threedpw, "3dpw", tmp_path / "out", "--predictions", tmp_path / "results") == 2
-        assert "not the same video" in capsys.readouterr().err
+        path = tmp_path / "results" / "courtyard_walk_01.pkl"
+        wham(path, person)
+        words = ("--predictions", tmp_path / "results")
+        assert run(threedpw, "3dpw", tmp_path / "out", *words) == 0
+        assert "1 frame beyond the video left out" in capsys.readouterr().err
+        person["frame_ids"] = person["frame_ids"] + 10
+        wham(path, person)
+        assert run(threedpw, "3dpw", tmp_path / "out", *words) == 2
+        assert "is this another video" in capsys.readouterr().err
+
+    def test_the_other_actor_is_never_scored_instead(
+        self, threedpw: Data, tmp_path: Path, capsys
+    ) -> None:
+        """Who else is in the video tells who is who, also where only one is asked for."""
+        wham(tmp_path / "results" / "downtown_talk_00.pkl", answer(threedpw, "downtown_talk_00_0"))
+        words = ("--predictions", tmp_path / "results", "--sequences", "downtown_talk_00_1")
+        assert run(threedpw, "3dpw", tmp_path / "out", *words) == 2
+        assert "not one frame both counts and has a prediction" in capsys.readouterr().err
+
+    def test_guesses_are_told(self, threedpw: Data, tmp_path: Path, capsys) -> None:
+        name = "courtyard_walk_01_0"
+        person = answer(threedpw, name)
+        turns = axis_angle_to_matrix(torch.from_numpy(person["pose"]).unflatten(1, (24, 3))).numpy()
+        frames = {}
+        for frame in range(FRAMES):
+            kept = min(frame, 29)
+            smpl = {
+                "global_orient": turns[kept, :1], "body_pose": turns[kept, 1:],
+                "betas": person["betas"][kept],
+            }  # fmt: skip
+            frames[f"{frame:06d}.jpg"] = {
+                "time": frame, "tid": [1], "tracked_time": [frame - kept], "smpl": [smpl],
+                "bbox": [np.array([10.0, 10, 50, 90])], "size": [[192, 108]],
+                "camera": [np.array([0, 0, 9.0])],
+            }  # fmt: skip
+        dump(frames, tmp_path / "results" / "demo_courtyard_walk_01.pkl", compress=3)
+        words = ("--predictions", tmp_path / "results", "--sequences", name)
+        assert run(threedpw, "3dpw", tmp_path / "out", *words) == 0
+        assert "9 of 35 scored frames are filled in" in capsys.readouterr().err
+        assert run(threedpw, "3dpw", tmp_path / "b", *words, "--set", "guesses=skip") == 0
+        second = scores(tmp_path / "b")["runs"][1]["overall"]
+        assert second["frames"] == 26 and second["coverage"] == pytest.approx(26 / 35)
+
+    def test_unknown_files_beside_results(self, threedpw: Data, tmp_path: Path, capsys) -> None:
+        folder = tmp_path / "results" / "courtyard_walk_01"
+        wham(folder / "wham_output.pkl", answer(threedpw, "courtyard_walk_01_0"))
+        dump({"trajectory": np.zeros((4, 7))}, folder / "slam_results.pkl")
+        assert run(threedpw, "3dpw", tmp_path / "out", "--predictions", tmp_path / "results") == 0
+        assert "of no known format: courtyard_walk_01/slam_results.pkl" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -271,6 +321,10 @@ class TestNothingIsScoredSilently:
         (["--weights", "nowhere.safetensors", "--keypoints", "dataset"], "nowhere.safetensors"),
         (["--smpl", "nowhere"], "SMPL"),
         (["--keypoints", "nowhere"], "nowhere"),
+        (["--predictions", "nowhere", "--boxes", "tracked"], "--boxes does nothing with --pred"),
+        (["--subjects", "09"], "--subjects does nothing with --dataset 3dpw"),
+        (["--set", "joints=["], "is no value"),
+        (["--set", "rte_root=translation"], "would change nothing"),
     ],
 )
 def test_mistakes_are_one_line(words, said, threedpw: Data, tmp_path: Path, capsys) -> None:
@@ -330,6 +384,17 @@ def test_our_tracker_is_run_once_and_continues(threedpw: Data, tmp_path: Path, c
     assert run(threedpw, "3dpw", out, *words) == 0
     assert [path.stat().st_mtime_ns for path in kept] == times
     assert overall(out) == pytest.approx(first, abs=1e-3), "files keep float32"
+    labels = threedpw.root / "sequenceFiles" / "test" / "courtyard_walk_01.pkl"
+    before = labels.read_bytes()
+    changed = load_pickle(labels)
+    assert isinstance(changed, dict)
+    changed["poses2d"][0][:, :2, 3] += 5
+    labels.write_bytes(pickle.dumps(changed, 2))
+    assert run(threedpw, "3dpw", out, *words) == 0
+    labels.write_bytes(before)
+    anew = [path.stat().st_mtime_ns != time for path, time in zip(kept, times, strict=True)]
+    assert sum(anew) == 1, "a video whose labels changed is tracked again, and no other"
+    assert run(threedpw, "3dpw", out, *words) == 0
     assert run(threedpw, "3dpw", out, *words, "--focal", "assumed") == 2
     assert "made with other settings" in capsys.readouterr().err
     assert run(threedpw, "3dpw", tmp_path / "b", "--predictions", out / "predictions") == 0

@@ -146,10 +146,12 @@ def test_presets_on_3dpw(name: str, threedpw: Tree) -> None:
     for sequence in threedpw.sequences:
         motion = somebody(sequence, threedpw.bodies)
         scores = score_sequence(sequence, motion, protocol, threedpw.bodies)
-        gender = "neutral" if name in ("vibe", "int") else sequence.gender
+        gender = "neutral" if name in ("vibe", "int", "tcmr") else sequence.gender
         true, poses2d, camera_valid = threedpw_truth(threedpw, sequence, gender)
         by_challenge = name in ("3dpw-challenge", "hmr2")
         wanted = plain.challenge(poses2d, camera_valid) if by_challenge else plain.visible(poses2d)
+        if name == "tcmr":
+            wanted &= camera_valid > 0
         assert np.array_equal(scores.wanted, wanted) and 0 < wanted.sum() < len(wanted)
         valid = wanted & ~np.isin(np.arange(len(wanted)), MISSING)
         if name == "vibe":
@@ -220,7 +222,8 @@ def test_presets_on_emdb2(name: str, own_world: bool, emdb: Tree) -> None:
         predicted = points_of(motion, len(sequence), emdb.bodies)
         if not own_world:
             predicted = through_true_cameras(predicted, sequence, emdb.bodies)
-        expected = plain.emdb_world_scores(name, true, predicted, valid)
+        neutral = emdb.bodies.of("neutral").joint_regressor.numpy()
+        expected = plain.emdb_world_scores(name, true, predicted, neutral, valid)
         check(scores.values, expected, set(protocol.metrics))
 
 
@@ -313,8 +316,25 @@ def test_predictions_of_another_video_are_refused(threedpw: Tree) -> None:
     sequence = threedpw.sequences[0]
     motion = somebody(sequence, threedpw.bodies)
     later = replace(motion, frames=motion.frames + 5)
-    with pytest.raises(InputError, match="not the same video"):
+    with pytest.raises(InputError, match="numbered otherwise"):
         score_sequence(sequence, later, preset("3dpw", "3dpw"), threedpw.bodies)
+    one_more = score_sequence(
+        sequence, replace(motion, frames=motion.frames + 1), preset("3dpw", "3dpw"), threedpw.bodies
+    )
+    assert "1 frame beyond the video left out" in one_more.notes[0]
+    assert one_more.predicted.sum() == len(motion) - 1
+
+
+def test_guesses_can_be_left_out(threedpw: Tree) -> None:
+    sequence = threedpw.sequences[0]
+    motion = somebody(sequence, threedpw.bodies)
+    guessed = replace(motion, filled=np.arange(len(motion)) > 20)
+    usual = preset("3dpw", "3dpw")
+    with_guesses = score_sequence(sequence, guessed, usual, threedpw.bodies)
+    skip = with_switches(usual, ["guesses=skip"])
+    without = score_sequence(sequence, guessed, skip, threedpw.bodies)
+    assert without.scored.sum() == (with_guesses.scored & ~with_guesses.filled).sum()
+    assert without.coverage < with_guesses.coverage
 
 
 def test_a_rule_that_the_dataset_lacks_is_named(emdb: Tree) -> None:
@@ -351,6 +371,15 @@ def test_protocols_are_named_and_printed() -> None:
         with_switches(protocol, ["root"])
     with pytest.raises(InputError, match="root"):
         with_switches(protocol, ["root=nose"])
+    for broken in ("root=[", "root=*x", "root=: :"):
+        with pytest.raises(InputError, match="is no value"):
+            with_switches(protocol, [broken])
+    with pytest.raises(InputError, match="would change nothing"):
+        with_switches(protocol, ["rte_root=translation"])
+    with pytest.raises(InputError, match="would change nothing"):
+        with_switches(preset("emdb2", "emdb2"), ["root=pelvis"])
+    spaced = with_switches(protocol, ["metrics=mpjpe, pve,mpjpe"])
+    assert spaced.metrics == ("mpjpe", "pve")
     told = dict(described(protocol))
     assert told["truth_body"] == "neutral" and told["stitched"] == "True"
     assert set(told) == set(type(protocol).model_fields)

@@ -67,23 +67,62 @@ def test_everybody_gets_their_own(with_boxes: bool) -> None:
 
 
 def test_parts_of_a_track_are_joined_and_told() -> None:
-    parts = [predicted("late", -0.8, range(20, 30)), predicted("early", -0.8, range(10))]
+    parts = [predicted("late", -0.8, range(20, 30)), predicted("early", -0.8, range(12))]
     found = assign(PEOPLE, parts, BODIES)
     joined = found.motions["street_0"]
     assert joined is not None and found.motions["street_1"] is None
-    assert joined.frames.tolist() == [*range(10), *range(20, 30)]
-    assert len(joined.smpl.transl) == 20
-    assert found.notes == ("street_0 is joined from late, early",)
+    assert joined.frames.tolist() == [*range(12), *range(20, 30)]
+    assert len(joined.smpl.transl) == 22
+    assert found.notes == ("street_0 is joined from early, late",)
 
 
-@pytest.mark.parametrize("between", [False, True])
-def test_two_claims_on_one_frame_are_refused(between: bool) -> None:
-    """Also where a third part lies between the two in time."""
-    parts = [predicted("a", -0.8, [0, 1, 2, 25]), predicted("b", -0.8, [25, 26])]
-    if between:
-        parts.insert(1, predicted("c", -0.8, [5, 6]))
-    with pytest.raises(InputError, match=r"claim street_0: a and b both have frame 25 \(1 frame "):
-        assign(PEOPLE, parts, BODIES)
+def test_where_parts_overlap_the_surer_is_taken_and_told() -> None:
+    sure, late = predicted("sure", -0.8, range(20)), predicted("late", -0.75, range(15, 30))
+    found = assign(PEOPLE, [late, sure], BODIES)
+    joined = found.motions["street_0"]
+    assert joined is not None
+    assert joined.frames.tolist() == list(range(30))
+    assert joined.smpl.transl[15:20, 0].tolist() == [-0.8] * 5
+    assert joined.smpl.transl[20:, 0].tolist() == [-0.75] * 10
+    assert found.notes == (
+        "street_0 is joined from sure, late; both have 5 frames, where the one named first is "
+        "taken",
+    )
+
+
+def test_guesses_yield_to_sightings() -> None:
+    """PHALP repeats a lost person's last sighting while a new track has them already."""
+    ghost = predicted("ghost", -0.8, range(25))
+    ghost = replace(ghost, filled=np.arange(25) >= 10)
+    anew = predicted("anew", -0.75, range(12, 30))
+    joined = assign(PEOPLE, [ghost, anew], BODIES).motions["street_0"]
+    assert joined is not None and joined.filled is not None
+    assert joined.smpl.transl[:12, 0].tolist() == [-0.8] * 12
+    assert joined.smpl.transl[12:, 0].tolist() == [-0.75] * 18
+    assert np.flatnonzero(joined.filled).tolist() == [10, 11]
+
+
+def test_duplicates_are_left_out_and_named() -> None:
+    motions = [predicted("a", -0.8), predicted("twin", -0.7, range(6)), predicted("b", 0.8)]
+    found = assign(PEOPLE, motions, BODIES)
+    names = {name: motion.name for name, motion in found.motions.items() if motion}
+    assert names == {"street_0": "a", "street_1": "b"}
+    assert found.notes == ("twin claims street_0 as well and is left out",)
+
+
+def test_people_exchanged_halfway_get_one_track_each() -> None:
+    """Both tracks fit both people alike; nobody may end up with two, and nobody with none."""
+    there, back = predicted("x", -0.8), predicted("y", 0.8)
+    half = torch.arange(T) >= T // 2
+    swapped = []
+    for motion, other in ((there, back), (back, there)):
+        transl = torch.where(half[:, None], other.smpl.transl, motion.smpl.transl)
+        boxes = np.where(half.numpy()[:, None], other.boxes, motion.boxes)
+        smpl = replace(motion.smpl, transl=transl)
+        swapped.append(replace(motion, smpl=smpl, boxes=boxes))
+    found = assign(PEOPLE, swapped, BODIES)
+    names = sorted(motion.name for motion in found.motions.values() if motion)
+    assert names == ["x", "y"]
 
 
 def test_a_passer_by_is_left_out_and_named() -> None:

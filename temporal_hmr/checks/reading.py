@@ -57,7 +57,7 @@ def _files(path: Path) -> list[Path]:
         return [path / name for name in _listed(path / SUMMARY)]
     files = sorted(path.glob("person_*.npz"))
     if not files:
-        raise InputError(f"{path} holds no {SUMMARY} and no person_*.npz: give a result of ours")
+        raise InputError(f"{path} is no result folder of ours; of others give one file")
     return files
 
 

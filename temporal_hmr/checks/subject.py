@@ -21,8 +21,8 @@ from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.skeleton import SMPL24, Skeleton
 
 BODIES_AT_ONCE = 2048
-MOST_FRAMES = 10_000_000
-"""Of a clip; frame numbers beyond that are no frame numbers."""
+MOST_FRAMES = 400_000
+"""Of a clip, from first to last: hours of video. All that is judged of them is held in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,10 @@ def _rows(motion: PredictedMotion) -> tuple[ndarray, int]:
         raise InputError(f"{motion.name}: its frame numbers do not increase from 0 on; mend them")
     length = int(frames[-1] - frames[0]) + 1
     if length > MOST_FRAMES:
-        raise InputError(f"{motion.name}: its frame numbers go up to {frames[-1]}; mend them")
+        raise InputError(
+            f"{motion.name}: its frames reach from {frames[0]} to {frames[-1]}, and no more than "
+            f"{MOST_FRAMES} can be judged at once; mend the frame numbers, or give it in parts"
+        )
     return frames - frames[0], length
 
 

@@ -4,6 +4,7 @@ Kaufmann et al., "EMDB: the electromagnetic database of global 3D human pose and
 (ICCV 2023). EMDB 1 is the benchmark of poses in the camera frame, EMDB 2 that of trajectories.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,9 @@ FPS = 30.0
 
 
 def read_emdb(
-    root: str | Path, subset: Literal[1, 2] | None = None, skip_broken: bool = False
+    root: str | Path,
+    subset: Literal[1, 2] | None = None,
+    on_broken: Callable[[str], object] | None = None,
 ) -> list[LabelledSequence]:
     """All people of EMDB 1, of EMDB 2, or of the whole, by participant and video.
 
@@ -32,14 +35,15 @@ def read_emdb(
     confidence 1. Boxes are the dataset's, NaN where it calls them invalid. Frame rules: `good`
     (the dataset's mask: the person is in view) and `all`.
 
-    Raises one `InputError` listing everything that is wrong with any file; with `skip_broken`
-    broken files are left out and logged. Raises it too if there is nothing of the subset.
+    Raises one `InputError` listing everything that is wrong with any file; with `on_broken`
+    it is given each line instead, and broken files are left out. Raises it too if there is nothing
+    of the subset.
     """
     root = Path(root)
     if subset not in (None, 1, 2):
         raise InputError(f"EMDB has no subset {subset!r}: give 1, 2, or none for all of it")
     paths = _label_paths(root)
-    sequences = read_label_files(paths, lambda file: _person(file, subset), skip_broken)
+    sequences = read_label_files(paths, lambda file: _person(file, subset), on_broken)
     if not sequences:
         raise InputError(f"none of the {len(paths)} videos below {root} belongs to EMDB {subset}")
     return sequences

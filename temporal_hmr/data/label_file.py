@@ -1,6 +1,5 @@
 """Pickled files of labels, checked key by key as they are taken out."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard
@@ -30,19 +29,17 @@ _GENDERS: dict[str, Gender] = {
     "neutral": "neutral",
 }
 
-_log = logging.getLogger(__name__)
-
 
 def read_label_files(
     paths: Sequence[Path],
     read: Callable[["LabelFile"], list[LabelledSequence]],
-    skip_broken: bool,
+    on_broken: Callable[[str], object] | None,
 ) -> list[LabelledSequence]:
     """What `read` makes of every file; what it makes of files with problems is thrown away.
 
     Raises one `InputError` that lists everything wrong with any of the files, one problem a line.
-    With `skip_broken` these lines are logged as warnings and the other files' sequences are
-    returned; only where every file is broken it raises all the same.
+    With `on_broken` it is given these lines instead, one at a time, and the other files' sequences
+    are returned; only where every file is broken it raises all the same.
     """
     sequences: list[LabelledSequence] = []
     problems: list[str] = []
@@ -54,12 +51,13 @@ def read_label_files(
         if not file.problems:
             sequences += found
             whole += 1
-    if problems and not (skip_broken and whole):
+    if problems and (on_broken is None or not whole):
         broken = f"{len(paths) - whole} of {len(paths)} files of labels"
         listed = "\n".join(problems)
         raise InputError(f"{broken} cannot be used; get them anew or take them away:\n{listed}")
-    for problem in problems:
-        _log.warning("skipped: %s", problem)
+    if on_broken is not None:
+        for problem in problems:
+            on_broken(f"skipped: {problem}")
     return sequences
 
 

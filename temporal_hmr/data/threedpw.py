@@ -5,6 +5,7 @@ von Marcard et al., "Recovering accurate 3D human pose in the wild using IMUs an
 sampled at the images' 30 Hz.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ _PER_ACTOR = ("poses", "trans", "betas", "poses2d", "campose_valid", "jointPosit
 
 
 def read_threedpw(
-    root: str | Path, split: str, skip_broken: bool = False
+    root: str | Path, split: str, on_broken: Callable[[str], object] | None = None
 ) -> list[LabelledSequence]:
     """All people of one split (`train`, `validation`, `test`), by video and actor.
 
@@ -58,12 +59,13 @@ def read_threedpw(
     - `visible_and_camera`: that, and the camera pose is valid (TCMR);
     - `all`.
 
-    Raises one `InputError` listing everything that is wrong with any file; with `skip_broken`
-    broken files are left out and logged. Raises it too for a split that is not there.
+    Raises one `InputError` listing everything that is wrong with any file; with `on_broken`
+    it is given each line instead, and broken files are left out. Raises it too for a split that is
+    not there.
     """
     root = Path(root)
     paths = _label_paths(root, split)
-    return read_label_files(paths, lambda file: _people(root, file), skip_broken)
+    return read_label_files(paths, lambda file: _people(root, file), on_broken)
 
 
 def _label_paths(root: Path, split: str) -> list[Path]:

@@ -39,11 +39,16 @@ class Predictions:
 
 def read_sequences(
     dataset: Literal["3dpw", "emdb1", "emdb2"], root: Path, split: str, skip_broken: bool
-) -> list[LabelledSequence]:
-    """The labelled people of a dataset; raises `InputError` naming all that is broken."""
+) -> tuple[list[LabelledSequence], list[str]]:
+    """The labelled people of a dataset, and what was left out because its files are broken.
+
+    Raises `InputError` naming all that is broken, unless it is to be left out.
+    """
+    left_out: list[str] = []
+    on_broken = left_out.append if skip_broken else None
     if dataset == "3dpw":
-        return read_threedpw(root, split, skip_broken=skip_broken)
-    return read_emdb(root, 1 if dataset == "emdb1" else 2, skip_broken=skip_broken)
+        return read_threedpw(root, split, on_broken), left_out
+    return read_emdb(root, 1 if dataset == "emdb1" else 2, on_broken), left_out
 
 
 def chosen_sequences(
@@ -64,7 +69,7 @@ def chosen_sequences(
 def contradictions(sequences: Iterable[LabelledSequence], bodies: Bodies) -> list[str]:
     """What the labels say twice and not alike, such as stored joints and posed bodies."""
     return [
-        f"labels of {sequence.name}: {problem}"
+        f"labels of {problem}"
         for sequence in sequences
         for problem in verify(sequence, bodies.of(sequence.gender))
     ]
@@ -85,6 +90,9 @@ def read_predictions(
     if found.unmatched:
         paths = _some([str(path.relative_to(folder)) for path in found.unmatched])
         warnings.append(f"left aside, named after none of these videos: {paths}")
+    if found.unknown:
+        paths = _some([str(path.relative_to(folder)) for path in found.unknown])
+        warnings.append(f"left aside, of no known format: {paths}")
     if not found.entries:
         raise InputError(
             f"{folder} has no result of any of these videos: files or their folders are named "
@@ -104,6 +112,11 @@ def read_predictions(
         motions |= {name: _on_smpl(motion, bodies) for name, motion in named.items()}
         motions |= assignment.motions
         warnings += [f"{video}: {note}" for note in assignment.notes]
+    if any(motion is not None and motion.source == "gvhmr" for motion in motions.values()):
+        warnings.append(
+            "GVHMR's files hold SMPL-X parameters, which are read as SMPL's: expect some "
+            "millimetres of difference from its published figures, for which it converts vertices"
+        )
     return Predictions(motions, tuple(warnings))
 
 
@@ -116,6 +129,8 @@ def _by_name(
     loose: list[PredictedMotion] = []
     for entry in entries:
         name = f"{video}_{entry.actor}"
+        if entry.actor == 0 and len(people) == 1:
+            name = known[0]
         if entry.actor is None:
             loose += entry.motions
         elif name not in known or len(entry.motions) != 1:
@@ -178,6 +193,14 @@ def score_all(
     return Run(label, protocol, scores)
 
 
+def scope(
+    read: Sequence[LabelledSequence], scored: Sequence[LabelledSequence], left_out: Sequence[str]
+) -> str:
+    """How much of the dataset stands behind the figures."""
+    text = f"{len(scored)} of {len(read)} people, {len({each.video for each in scored})} videos"
+    return f"{text}; broken files were left out" if left_out else text
+
+
 def world_facts(runs: Sequence[Run], predictions: Predictions) -> tuple[tuple[str, str], ...]:
     """What placed the predictions in the world, where that matters."""
     if not any({*WORLD_METRICS} & {*run.protocol.metrics} for run in runs):
@@ -205,6 +228,12 @@ def shortcomings(run: Run, skip_nan: bool) -> list[str]:
             lines.append(
                 f"{scores.name}: {len(missing)} of {wanted} frames that count have no prediction "
                 f"(frames {_some([str(frame) for frame in missing])})"
+            )
+        guessed = int((scores.scored & scores.filled).sum())
+        if guessed:
+            lines.append(
+                f"{scores.name}: {guessed} of {int(scores.scored.sum())} scored frames are filled "
+                "in by the system, not seen (--set guesses=skip leaves them out)"
             )
         lines += _not_numbers(scores, skip_nan)
         lines += [f"{scores.name}: {note}" for note in scores.notes]

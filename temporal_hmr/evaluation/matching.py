@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -21,6 +20,8 @@ from temporal_hmr.people.similarity import paired_overlap
 
 LEAST_OVERLAP = 0.3
 """Mean overlap (IoU) of boxes, over the frames that both have, from which two are one person."""
+_MOST_SHARED = 0.5
+"""Share of a track's frames that somebody surer has already: beyond it, it is another person."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,61 +37,83 @@ class Assignment:
 def assign(
     people: Sequence[LabelledSequence], motions: Sequence[PredictedMotion], bodies: Bodies
 ) -> Assignment:
-    """Match by overlap of boxes in the image, over whole tracks.
+    """Match everybody labelled in a video with everybody predicted, by overlap of boxes.
 
-    A lone prediction for a lone labelled person is theirs. Parts of one person's track that do not
-    overlap in time are joined, and a note says so. Raises `InputError` if two predictions claim
-    the same person in the same frames, or if nothing tells where in the image a prediction is.
+    Whole tracks are matched, the surest first; a track that shares most of its frames with a surer
+    one of the same person is somebody else, or a duplicate that is left out. Parts of one person's
+    track are joined; where they overlap in time the surer is taken, and frames that a system calls
+    guesses yield to seen ones. Notes say all of this. A lone prediction for a lone labelled person
+    is theirs. Raises `InputError` if nothing tells where in the image a prediction is.
     """
     if not motions:
         return Assignment({person.name: None for person in people})
     if len(people) == len(motions) == 1:
         return Assignment({people[0].name: motions[0]})
-    boxes = [_boxes(motion, people[0], bodies) for motion in motions]
-    claims: dict[str, list[int]] = {person.name: [] for person in people}
-    left_over = []
+    parts: dict[str, list[PredictedMotion]] = {person.name: [] for person in people}
+    claims, likely = [], {}
     for number, motion in enumerate(motions):
-        overlaps = [_overlap(person, motion, boxes[number]) for person in people]
-        best = int(np.argmax(overlaps))
-        if overlaps[best] >= LEAST_OVERLAP:
-            claims[people[best].name].append(number)
-        else:
-            left_over.append(motion.name)
-    notes = [f"nobody labelled: {', '.join(left_over)}"] if left_over else []
-    chosen: dict[str, PredictedMotion | None] = {}
-    for name, numbers in claims.items():
-        parts = [motions[number] for number in numbers]
-        chosen[name] = _joined(name, parts) if parts else None
-        if len(parts) > 1:
-            apart = any(part.world is not None for part in parts)
-            notes.append(
-                f"{name} is joined from {', '.join(part.name for part in parts)}"
-                + (", whose world frames differ: the true cameras place them" if apart else "")
-            )
-    return Assignment(chosen, tuple(notes))
+        boxes = _boxes(motion, people[0], bodies)
+        for person in people:
+            mean, total = _overlap(person, motion, boxes)
+            if mean >= LEAST_OVERLAP:
+                claims.append((-total, number, person.name))
+                likely.setdefault(number, person.name)
+    placed = set()
+    for _, number, name in sorted(claims):
+        if number not in placed and not _is_taken(motions[number], parts[name]):
+            parts[name].append(motions[number])
+            placed.add(number)
+    strangers = [m.name for n, m in enumerate(motions) if n not in placed and n not in likely]
+    notes = [f"nobody labelled: {', '.join(strangers)}"] if strangers else []
+    for number, name in likely.items():
+        if number not in placed:
+            notes.append(f"{motions[number].name} claims {name} as well and is left out")
+    notes += [_note(name, found) for name, found in parts.items() if len(found) > 1]
+    return Assignment(
+        {name: _joined(found) if found else None for name, found in parts.items()}, tuple(notes)
+    )
 
 
-def _joined(name: str, parts: list[PredictedMotion]) -> PredictedMotion:
-    """One motion from parts that follow each other."""
-    parts = sorted(parts, key=lambda part: int(part.frames[0]))
-    for first, second in combinations(parts, 2):
-        shared = np.intersect1d(first.frames, second.frames)
-        if len(shared):
-            raise InputError(
-                f"two predictions claim {name}: {first.name} and {second.name} both have frame "
-                f"{shared[0]} ({counted(len(shared), 'frame')} in all); remove one of them"
-            )
+def _is_taken(motion: PredictedMotion, others: Sequence[PredictedMotion]) -> bool:
+    seen = _seen_frames(motion)
+    shared = np.isin(seen, np.concatenate([_seen_frames(each) for each in others] or [seen[:0]]))
+    return bool(len(seen)) and shared.mean() > _MOST_SHARED
+
+
+def _seen_frames(motion: PredictedMotion) -> ndarray:
+    return motion.frames[~_filled(motion)]
+
+
+def _note(name: str, parts: Sequence[PredictedMotion]) -> str:
+    note = f"{name} is joined from {', '.join(part.name for part in parts)}"
+    frames = np.concatenate([_seen_frames(part) for part in parts])
+    doubled = len(frames) - len(np.unique(frames))
+    if doubled:
+        note += f"; both have {counted(doubled, 'frame')}, where the one named first is taken"
+    if any(part.world is not None for part in parts):
+        note += "; their world frames differ, so the true cameras place them in the world"
+    return note
+
+
+def _joined(parts: Sequence[PredictedMotion]) -> PredictedMotion:
+    """One motion from parts, the surest first."""
     if len(parts) == 1:
         return parts[0]
+    frames = np.concatenate([part.frames for part in parts])
+    filled = np.concatenate([_filled(part) for part in parts])
+    rank = np.concatenate([np.full(len(part), number) for number, part in enumerate(parts)])
+    order = np.lexsort((rank, filled, frames))
+    # Of every frame the first: seen before guessed, then the surer part.
+    rows = order[np.unique(frames[order], return_index=True)[1]]
     return replace(
         parts[0],
         name=" + ".join(part.name for part in parts),
-        frames=np.concatenate([part.frames for part in parts]),
-        smpl=_concatenated([part.smpl for part in parts]),
+        frames=frames[rows],
+        smpl=_concatenated([part.smpl for part in parts])[torch.from_numpy(rows)],
         world=None,
         boxes=None,
         keypoints=None,
-        filled=np.concatenate([_filled(part) for part in parts]),
+        filled=filled[rows],
         has_depth=all(part.has_depth for part in parts),
     )
 
@@ -129,12 +152,13 @@ def _around(smpl: SmplParams, body: BodyModel, camera: Camera) -> Float[ndarray,
 
 def _overlap(
     person: LabelledSequence, motion: PredictedMotion, boxes: Float[ndarray, "N 4"]
-) -> float:
-    """Mean IoU over the frames that both have; 0 if there are none."""
-    inside = (motion.frames >= 0) & (motion.frames < len(person))
+) -> tuple[float, float]:
+    """Mean and sum of IoU over the frames that both have and nobody guessed; 0 without any."""
+    inside = (motion.frames >= 0) & (motion.frames < len(person)) & ~_filled(motion)
     true = person.boxes[motion.frames[inside]]
     own = boxes[inside]
     known = np.isfinite(true).all(-1) & np.isfinite(own).all(-1)
     if not known.any():
-        return 0.0
-    return float(paired_overlap(own[known], true[known]).mean())
+        return 0.0, 0.0
+    overlaps = paired_overlap(own[known], true[known])
+    return float(overlaps.mean()), float(overlaps.sum())

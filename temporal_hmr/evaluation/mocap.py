@@ -5,7 +5,7 @@ stands still, and turned into detections, so that the truth is known exactly.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,16 +61,17 @@ def chosen_takes(takes: list[MocapTake], subjects: Sequence[str] | None) -> list
 
 
 def mocap_runs(
-    model: Hmr, takes: Sequence[MocapTake], protocol: Protocol, seed: int
+    model: Hmr, takes: Sequence[MocapTake], protocols: Mapping[str, Protocol], seed: int
 ) -> tuple[list[Run], dict[str, LabelledSequence]]:
-    """Scores with clean and with noisy keypoints, with the temporal module and without it.
+    """Scores with clean and noisy keypoints, with and without the temporal module, by protocol.
 
     Also the sequences of the first run, by name. Raises `InputError` if there is nothing to film.
     """
     bodies = Bodies(only_open=True)
     body = load_body()
     posed = PosedBody(body)
-    scores: dict[str, list[SequenceScores]] = {}
+    first = next(iter(protocols))
+    scores: dict[tuple[str, str], list[SequenceScores]] = {}
     truths: dict[str, LabelledSequence] = {}
     for name, detector in DETECTORS.items():
         filmed = film_all(takes, posed, detector, seed)
@@ -79,11 +80,14 @@ def mocap_runs(
             for kind, temporal in (("temporal", True), ("per frame", False)):
                 camera, track = each.truth.camera, each.track
                 motion = recover(model, body, track, camera, FPS, temporal)
-                score = score_sequence(
-                    each.truth, prediction(each.truth.name, motion), protocol, bodies
-                )
-                scores.setdefault(f"{name} keypoints, {kind}", []).append(score)
-    return [Run(label, protocol, rows) for label, rows in scores.items()], truths
+                predicted = prediction(each.truth.name, motion)
+                for protocol, switches in protocols.items():
+                    label = f"{name} keypoints, {kind}"
+                    label += "" if protocol == first else f", {protocol}"
+                    score = score_sequence(each.truth, predicted, switches, bodies)
+                    scores.setdefault((label, protocol), []).append(score)
+    runs = [Run(label, protocols[name], rows) for (label, name), rows in scores.items()]
+    return runs, truths
 
 
 def film_all(

@@ -53,7 +53,7 @@ def page(title: str, results: Results, sequences: Mapping[str, LabelledSequence]
         *results.facts,
         ("switches", switches(run.protocol)),
         *_beside(run, figures),
-        *_other_runs(results, names),
+        *_other_runs(results),
     )
     shown = _worst_first(run, names[0])[:SHOWN]
     warnings = list(results.warnings)
@@ -92,14 +92,14 @@ def _beside(run: Run, figures: Mapping[str, Figure]) -> list[tuple[str, str]]:
     ]
 
 
-def _other_runs(results: Results, names: Sequence[str]) -> list[tuple[str, str]]:
+def _other_runs(results: Results) -> list[tuple[str, str]]:
     facts = []
     for run in results.runs[1:]:
         figures = dataset_figures(run, results.skip_nan)
         values = [
-            f"{label(name, run.protocol)} {figures[name].value:.2f}"
-            for name in names
-            if name in figures
+            f"{label(name, run.protocol)} {figure.value:.2f} {unit(name, run.protocol)}"
+            for name, figure in figures.items()
+            if name == base_metric(name)
         ]
         facts.append((f"overall, {run.label}", ", ".join(values)))
     return facts

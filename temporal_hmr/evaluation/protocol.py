@@ -70,6 +70,8 @@ class Protocol(Config):
     vertices: Literal["root", "unaligned"] = "root"
     """PVE with both bodies relative to the root of the joints, or with zero translation as they
     stand."""
+    guesses: Literal["score", "skip"] = "score"
+    """Whether frames count that the predicting system itself calls filled in."""
     averaging: Literal["frames", "clips"] = "frames"
     """Mean over all frames of all sequences, or over the means of the sequences. EMDB's jitter
     (jitter, jitter_all_joints) is always the latter, as published."""
@@ -101,6 +103,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
         }
     },
     "vibe": {"3dpw": {**_VIBE, "window": 16}},
+    "tcmr": {"3dpw": {**_VIBE, "frames": "visible_and_camera", "stitched": False}},
     "int": {"3dpw": _VIBE},
     "wham": {
         "3dpw": {**_LSP, "metrics": (*_FRAME, "acceleration_error"), "acceleration_trim": 1},
@@ -115,7 +118,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
             "joints": "smpl24_regressed",
             "regress_at": "place",
         },
-        "emdb2": {**_EMDB, "metrics": _EMDB_WORLD},
+        "emdb2": {**_EMDB, "metrics": _EMDB_WORLD, "joints": "smpl24_regressed"},
     },
     "hmr2": {
         "3dpw": {
@@ -184,13 +187,54 @@ def with_switches(protocol: Protocol, switches: Sequence[str]) -> Protocol:
     Raises `InputError` for an unknown switch or a value that it does not take.
     """
     values: dict[str, object] = protocol.model_dump()
+    named = []
     for switch in switches:
         name, equals, value = switch.partition("=")
         if not equals:
             raise InputError(f"--set takes SWITCH=VALUE, not {switch!r}")
-        several = name == "metrics"
-        values[name] = value.split(",") if several else yaml.safe_load(value)
-    return parse_config(values, Protocol, "--set")
+        named.append(name)
+        if name == "metrics":
+            values[name] = list(dict.fromkeys(part.strip() for part in value.split(",")))
+            continue
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {name}: {value!r} is no value") from None
+    changed = parse_config(values, Protocol, "--set")
+    for name in named:
+        if not _matters(name, changed):
+            raise InputError(
+                f"--set {name} would change nothing: no metric of this protocol depends on it "
+                f"(they are {', '.join(changed.metrics)})"
+            )
+    return changed
+
+
+_FRAME_METRICS = {"mpjpe", "pa_mpjpe", "pve", "pa_pve", "pa_mpjae", "acceleration_error",
+                  "acceleration"}  # fmt: skip
+_ACCELERATIONS = {"acceleration_error", "acceleration"}
+_BY_JOINTS = _FRAME_METRICS | {"w_mpjpe", "wa_mpjpe", "rte", "jitter_world"}
+_THROUGH_TIME = _ACCELERATIONS | {
+    "jitter", "jitter_all_joints", "jitter_world", "w_mpjpe", "wa_mpjpe", "rte", "erve",
+    "foot_sliding",
+}  # fmt: skip
+_DEPENDENTS: Mapping[str, set[str]] = {
+    "joints": _BY_JOINTS,
+    "root": _FRAME_METRICS - {"pa_mpjpe", "pa_pve", "pa_mpjae"},
+    "regress_at": _FRAME_METRICS,
+    "gaps": _THROUGH_TIME,
+    "stitched": {"acceleration_error"},
+    "acceleration_unit": _ACCELERATIONS,
+    "acceleration_trim": {"acceleration_error"},
+    "vertices": {"pve"},
+    "rte_root": {"rte"},
+}
+"""Metrics that a switch can move; switches that are not here move all."""
+
+
+def _matters(switch: str, protocol: Protocol) -> bool:
+    dependents = _DEPENDENTS.get(switch)
+    return dependents is None or bool(dependents & set(protocol.metrics))
 
 
 def described(protocol: Protocol) -> list[tuple[str, str]]:

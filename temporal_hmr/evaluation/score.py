@@ -12,6 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr import metrics
+from temporal_hmr.command_line import counted
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.bodies import Bodies
@@ -40,6 +41,9 @@ OTHER_GAPS = "_other_gaps"
 """Ends the name of a metric taken the other way across gaps than the protocol asks."""
 TRUTH = "_truth"
 """Ends the name of a figure of the truth's own motion."""
+
+_FRAMES_BEYOND = 0.01
+"""Share of a prediction's frames that may lie beyond the end of the video."""
 
 Difference = Callable[[Literal["crossing", "safe"]], FrameValues]
 """A metric that needs neighbouring frames, given how gaps are treated."""
@@ -91,16 +95,17 @@ def score_sequence(
     """
     wanted = _wanted(sequence, protocol)
     predicted, filled = np.zeros_like(wanted), np.zeros_like(wanted)
-    if motion is not None and len(motion):
-        if motion.frames[0] < 0 or motion.frames[-1] >= len(sequence):
-            raise InputError(
-                f"{motion.name} has frames {motion.frames[0]} to {motion.frames[-1]}, but "
-                f"{sequence.name} has frames 0 to {len(sequence) - 1}: these are not the same video"
-            )
-        predicted[motion.frames] = True
-        filled[motion.frames] = False if motion.filled is None else motion.filled
-    scored = _whole_windows(wanted & predicted, protocol.window)
     notes = []
+    if motion is not None and len(motion):
+        inside = (motion.frames >= 0) & (motion.frames < len(sequence))
+        if not inside.all():
+            notes.append(_beyond(sequence, motion, int((~inside).sum())))
+        predicted[motion.frames[inside]] = True
+        if motion.filled is not None:
+            filled[motion.frames[inside]] = motion.filled[inside]
+    if protocol.guesses == "skip":
+        predicted &= ~filled
+    scored = _whole_windows(wanted & predicted, protocol.window)
     if protocol.window and scored.sum() < (wanted & predicted).sum():
         left = int((wanted & predicted).sum() - scored.sum())
         notes.append(f"{left} frames beyond whole windows of {protocol.window} are not scored")
@@ -134,6 +139,17 @@ def _wanted(sequence: LabelledSequence, protocol: Protocol) -> Bool[ndarray, "T"
             f"{', '.join(sequence.frame_rules)}: choose with --set frames="
         )
     return sequence.frame_rules[protocol.frames].copy()
+
+
+def _beyond(sequence: LabelledSequence, motion: PredictedMotion, beyond: int) -> str:
+    """A decoder may count a frame more; more than that is another video, or another numbering."""
+    told = (
+        f"{motion.name} has frames {motion.frames[0]} to {motion.frames[-1]}, but {sequence.name} "
+        f"has frames 0 to {len(sequence) - 1}"
+    )
+    if beyond > max(2, _FRAMES_BEYOND * len(motion)):
+        raise InputError(f"{told}: is this another video, or are its frames numbered otherwise?")
+    return f"{told}: {counted(beyond, 'frame')} beyond the video left out"
 
 
 def _whole_windows(frames: Bool[ndarray, "T"], window: int) -> Bool[ndarray, "T"]:
@@ -273,11 +289,12 @@ class _Comparison:
             paths = [self._over_time(self._root_path(side)) for side in sides]
             return lambda gaps: metrics.rte(*paths, valid=valid, gaps=gaps)
         if metric == "erve":
-            roots = [self._over_time(side.kinematic_joints()[:, 0]) for side in sides]
+            pelvis = SMPL24.index("pelvis")
+            roots = [self._over_time(side.kinematic_joints()[:, pelvis]) for side in sides]
             turned = [self._over_time(side.smpl.global_orient) for side in sides]
             return lambda gaps: metrics.erve(*roots, *turned, valid=valid, gaps=gaps)
         function = metrics.w_mpjpe if metric == "w_mpjpe" else metrics.wa_mpjpe
-        joints = [self._over_time(side.kinematic_joints()) for side in sides]
+        joints = [self._over_time(self._joints_of(side)) for side in sides]
         return lambda gaps: function(*joints, valid=valid, gaps=gaps)
 
     @property
@@ -294,7 +311,7 @@ class _Comparison:
             )
             return lambda gaps: metrics.acceleration(rooted, own_fps, valid=valid, gaps=gaps)
         if metric == "jitter_world":
-            joints = self.world[1 if truth else 0].kinematic_joints()
+            joints = self._joints_of(self.world[1 if truth else 0])
         else:
             side = self.true if truth else self.predicted
             # EMDB's own figure of the truth keeps its translation, that of predictions does not.
@@ -322,7 +339,11 @@ class _Comparison:
     def _root_path(self, side: Side) -> Float[Tensor, "N 3"]:
         if self.protocol.rte_root == "translation":
             return side.smpl.transl
-        return side.kinematic_joints()[:, SMPL24.index("pelvis")]
+        return protocol_joints(side, self.protocol.model_copy(update={"root": "pelvis"})).root
+
+    def _joints_of(self, side: Side) -> Float[Tensor, "N J 3"]:
+        """The protocol's joints where the body stands."""
+        return protocol_joints(side, self.protocol).joints
 
     def _over_time(self, points: Float[Tensor, "N *rest"]) -> Float[Tensor, "T *rest"]:
         """Points of the scored frames at their place in the video, NaN elsewhere."""

@@ -102,13 +102,16 @@ def _comparison(results: Results) -> str:
     width = max(len(run.label) for run in results.runs)
     lines = ["== overall"]
     protocol = results.runs[0].protocol
-    labels = [label(name, protocol) for name in names]
+    units = {name: {unit(name, run.protocol) for run in results.runs} for name in names}
+    labels = [f"{label(name, protocol)} [{' or '.join(sorted(units[name]))}]" for name in names]
     lines.append(" " * width + "".join(f"  {text:>10}" for text in labels))
     for run in results.runs:
         figures = dataset_figures(run, results.skip_nan)
         line = f"{run.label:{width}}"
         for name, text in zip(names, labels, strict=True):
             value = _number(figures[name].value, name) if name in figures else "-"
+            if len(units[name]) > 1 and name in figures:
+                value += f" {unit(name, run.protocol)}"
             line += f"  {value:>{max(10, len(text))}}"
         lines.append(line)
     return "\n".join(lines)

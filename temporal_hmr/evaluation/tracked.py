@@ -1,11 +1,13 @@
 """Our own tracker run over a dataset, video by video; what is done is kept and not done again."""
 
 import copy
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from temporal_hmr.body.model import BodyModel
@@ -55,12 +57,13 @@ def track_sequences(
     notes = []
     for video, people in Stage("tracking").track(videos.items(), len(videos), unit="video"):
         place = folder / video.replace("/", "_")
-        found = _kept(place) if (place / _DONE).exists() else None
+        told = _told(people)
+        found = _kept(place, told)
         if found is None:
             provenance = _provenance(video, path, body)
             tracked = recover_video(people, model, body, settings)
             found = {name: prediction(name, motion) for name, motion in tracked.items()}
-            _keep(place, tracked, provenance)
+            _keep(place, tracked, provenance, told)
         if settings.boxes == "truth":
             motions |= {person.name: found.get(person.name) for person in people}
         else:
@@ -86,7 +89,20 @@ def _claim(folder: Path, settings: dict[str, object]) -> None:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _keep(place: Path, motions: dict[str, BodyMotion], provenance: Provenance) -> None:
+def _told(people: Sequence[LabelledSequence]) -> str:
+    """A hash of everything about a video and its people that the tracker may be told."""
+    digest = hashlib.sha256()
+    for person in people:
+        camera = (person.camera.focal, person.camera.center)
+        images = [str(path) for path in person.images]
+        size = (person.camera.width, person.camera.height)
+        digest.update(f"{person.name} {person.fps} {size} {images}".encode())
+        for array in (person.boxes, person.keypoints, *(each.numpy() for each in camera)):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _keep(place: Path, motions: dict[str, BodyMotion], provenance: Provenance, told: str) -> None:
     """One file per person; the list of them is written last, and says that all are there."""
     place.mkdir(exist_ok=True)
     files = {}
@@ -94,12 +110,19 @@ def _keep(place: Path, motions: dict[str, BodyMotion], provenance: Provenance) -
         files[f"person_{number:03d}.npz"] = name
         save_motion(motion, place / f"person_{number:03d}.npz", provenance)
     with atomic_path(place / _DONE) as temporary:
-        temporary.write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
+        contents = {"told": told, "people": files}
+        temporary.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
 
 
-def _kept(place: Path) -> dict[str, PredictedMotion]:
-    files = json.loads((place / _DONE).read_text(encoding="utf-8"))
-    return {name: prediction(name, load_motion(place / file)) for file, name in files.items()}
+def _kept(place: Path, told: str) -> dict[str, PredictedMotion] | None:
+    """What an earlier run left of this video; None without any, or if it was told otherwise."""
+    if not (place / _DONE).exists():
+        return None
+    contents = json.loads((place / _DONE).read_text(encoding="utf-8"))
+    if contents["told"] != told:
+        return None
+    people = contents["people"].items()
+    return {name: prediction(name, load_motion(place / file)) for file, name in people}
 
 
 def _provenance(video: str, weights: Path, body: BodyModel) -> Provenance:

@@ -28,6 +28,11 @@ _MARKS = {
 }
 """Keys that no other format has together: of GVHMR's file, of a person in it, or of a frame."""
 
+
+class UnknownFormat(InputError):
+    """A file that can be read, but is the result of no system that we know."""
+
+
 _ZIP = b"PK"
 _KEYS_NAMED = 12
 
@@ -47,7 +52,7 @@ def read_predictions(path: Path | str, format: str | None = None) -> list[Predic
         return _ARCHIVES[archive](path)
     contents = load_tensors(path) if _zip_names(path) else load_joblib(path)
     if not isinstance(contents, Mapping):
-        raise InputError(
+        raise UnknownFormat(
             f"{path} holds a {type(contents).__name__} and no named values: {_known()}"
         )
     if format is not None:
@@ -62,7 +67,7 @@ def _archive_format(path: Path) -> str | None:
         return None
     keys = {name.removesuffix(".npy") for name in names}
     if "poses" not in keys:
-        raise InputError(f"{path} is of no known format: {_found(keys)}; {_known()}")
+        raise UnknownFormat(f"{path} is of no known format: {_found(keys)}; {_known()}")
     return "ours" if "meta" in keys else "npz"
 
 
@@ -85,7 +90,8 @@ def _told_by_keys(path: Path, contents: Mapping) -> str:
     for kind, marks in _MARKS.items():
         if marks <= (set(contents) if kind == "gvhmr" else inner):
             return kind
-    raise InputError(f"{path} is of no known format: {_found(inner or set(contents))}; {_known()}")
+    keys = inner or set(contents)
+    raise UnknownFormat(f"{path} is of no known format: {_found(keys)}; {_known()}")
 
 
 def _found(keys: set) -> str:
@@ -95,4 +101,4 @@ def _found(keys: set) -> str:
 
 
 def _known() -> str:
-    return f"known are the results of {', '.join(FORMATS)}; name one with format="
+    return f"known are the results of {', '.join(FORMATS)}; give one of them"

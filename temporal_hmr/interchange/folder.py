@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from temporal_hmr.errors import InputError
-from temporal_hmr.interchange.files import read_predictions
+from temporal_hmr.interchange.files import UnknownFormat, read_predictions
 from temporal_hmr.motion import PredictedMotion
 
 SUFFIXES = (".npz", ".pkl", ".pt")
@@ -36,6 +36,8 @@ class FolderPredictions:
     """By path."""
     unmatched: tuple[Path, ...]
     """Result files, by their names, of none of the videos; they were not read."""
+    unknown: tuple[Path, ...] = ()
+    """Files of a video that are the results of no system that we know."""
 
 
 def read_folder(
@@ -56,16 +58,20 @@ def read_folder(
     paths = sorted(_result_files(folder))
     if not paths:
         raise InputError(f"there is no result file (*{', *'.join(SUFFIXES)}) in {folder}")
-    entries, unmatched = [], []
+    entries, unmatched, unknown = [], [], []
     for path in paths:
         names = _names(path.relative_to(folder))
         video = _video(path, names, videos)
         if video is None:
             unmatched.append(path)
-        else:
+            continue
+        try:
             motions = tuple(read_predictions(path, format))
+        except UnknownFormat:
+            unknown.append(path)
+        else:
             entries.append(FolderEntry(video, _actor(names, video), path, motions))
-    return FolderPredictions(tuple(entries), tuple(unmatched))
+    return FolderPredictions(tuple(entries), tuple(unmatched), tuple(unknown))
 
 
 def _result_files(folder: Path) -> Iterator[Path]:
