@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,8 @@ class Codebook(nn.Module):
     """V codes of a given dimension, learned by exponential moving averages (VQ-VAE-2, appendix A).
 
     Codes are buffers: no gradient reaches them. A code that few inputs choose can be restarted at
-    an input vector (`restart_below` > 0, as in TokenHMR; PCT does not).
+    an input vector (`restart_below` > 0, as in TokenHMR; PCT does not). Where several processes
+    train together the codes follow the inputs of all, however many each of them has.
     """
 
     codes: Tensor
@@ -35,12 +36,14 @@ class Codebook(nn.Module):
         self.restart_below = restart_below
         self.register_buffer("codes", torch.randn(size, dim))
         self.register_buffer("counts", torch.zeros(size))
-        self.register_buffer("sums", self.codes.clone())
+        self.register_buffer("sums", torch.randn(size, dim))
 
     def distances(self, x: Float[Tensor, "*b dim"]) -> Float[Tensor, "*b size"]:
         """Squared Euclidean distance of every vector to every code, in float32."""
-        x = x.float()
-        return (x * x).sum(-1, keepdim=True) - 2 * x @ self.codes.T + (self.codes**2).sum(-1)
+        # Whatever the autocast type: distances of few digits tie, and ties go to low indices.
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            return (x * x).sum(-1, keepdim=True) - 2 * x @ self.codes.T + (self.codes**2).sum(-1)
 
     def forward(self, x: Float[Tensor, "*b dim"]) -> Quantised:
         """Nearest code of each vector; in training mode the codes also move towards the inputs."""
@@ -66,16 +69,22 @@ class Codebook(nn.Module):
         size = len(self.codes)
         batch_counts = torch.bincount(indices, minlength=size).to(self.counts.dtype)
         batch_sums = torch.zeros_like(self.sums).index_add_(0, indices, x)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(batch_counts)
+            distributed.all_reduce(batch_sums)
         self.counts.lerp_(batch_counts, 1 - self.decay)
         self.sums.lerp_(batch_sums, 1 - self.decay)
         if self.restart_below > 0:
             self._restart(x)
         total = self.counts.sum()
-        smoothed = (self.counts + 1e-5) / (total + size * 1e-5) * total
-        self.codes.copy_(self.sums / smoothed[:, None])
+        # Laplace smoothing, kept: the next average starts from the smoothed counts.
+        self.counts.copy_((self.counts + 1e-5) / (total + size * 1e-5) * total)
+        self.codes.copy_(self.sums / self.counts[:, None])
 
     def _restart(self, x: Float[Tensor, "n dim"]) -> None:
         dead = (self.counts < self.restart_below).nonzero().flatten()
         chosen = torch.randint(len(x), (len(dead),), device=x.device)
         self.sums[dead] = x[chosen]
         self.counts[dead] = 1.0
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.broadcast(self.sums, 0)
