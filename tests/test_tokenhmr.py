@@ -1,0 +1,292 @@
+"""TokenHMR's network: published sizes, what it looks at, and what is frozen in it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from temporal_hmr.configuration import load_config
+from temporal_hmr.models.backbones_vit import DropPath, VitBackbone, VitConfig
+from temporal_hmr.models.body_decoder import BodyTokens
+from temporal_hmr.models.joint_motion import JointMotion, JointMotionConfig
+from temporal_hmr.models.token_head import (
+    BodyTokenHead,
+    ClassifierConfig,
+    FrozenPoses,
+    TokenHead,
+    TokenHeadConfig,
+    resting_person,
+)
+from temporal_hmr.models.tokenhmr import (
+    CROP_FOCAL,
+    TokenHmr,
+    TokenHmrConfig,
+    TokenHmrSystemConfig,
+    crop_translation,
+    project_to_crop,
+)
+from temporal_hmr.rotation import axis_angle_to_matrix, geodesic_angle
+from temporal_hmr.skeleton import SMPL24
+from temporal_hmr.tokenizers.rotations import (
+    TOKENISED,
+    RotationTokenizer,
+    RotationTokenizerConfig,
+)
+
+SMALL = TokenHmrConfig(
+    backbone=VitConfig(
+        crop=32, cut_columns=4, patch=8, padding=1, width=32, depth=2, heads=2, expansion=2
+    ),
+    tokenizer=RotationTokenizerConfig(tokens=12, width=16, codes=32, code_dim=8),
+    head=TokenHeadConfig(
+        width=48,
+        layers=2,
+        heads=2,
+        head_width=16,
+        hidden=48,
+        classifier=ClassifierConfig(width=16, layers=1, token_hidden=8, channel_hidden=16),
+    ),
+)
+
+
+def small(seed: int = 0, **head: bool) -> TokenHmr:
+    torch.manual_seed(seed)
+    return TokenHmr(SMALL.model_copy(update={"head": SMALL.head.model_copy(update=head)})).eval()
+
+
+def images(count: int = 3) -> Tensor:
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_published_sizes() -> None:
+    with torch.device("meta"):
+        model = TokenHmr(TokenHmrConfig())
+    head = model.head
+    assert parameters(head) - parameters(head.poses) == 50_287_967
+    buffers = head.mean_sixd.numel() + head.mean_betas.numel() + head.mean_camera.numel()
+    assert buffers == 157
+    assert parameters(head.spread) + parameters(head.classifier) == pytest.approx(10.9e6, rel=0.01)
+    assert parameters(model.backbone) == 630_912_000
+    assert VitConfig().grid() == (16, 12)
+    assert model.backbone.positions.shape == (193, 1280)
+    assert model.backbone.blocks[-1].drop_path.chance == pytest.approx(0.55)
+    assert model.backbone.blocks[0].drop_path.chance == 0
+
+
+def test_only_the_middle_columns_are_looked_at() -> None:
+    backbone = VitBackbone(SMALL.backbone).eval()
+    given = images()
+    edges = given.clone()
+    edges[..., :4] = 9
+    edges[..., -4:] = 9
+    assert torch.equal(backbone(given), backbone(edges))
+    edges[..., 4] = 9
+    assert not torch.equal(backbone(given), backbone(edges))
+
+
+def test_the_class_position_is_added_to_every_patch() -> None:
+    backbone = VitBackbone(SMALL.backbone).eval()
+    offset = torch.randn(32)
+    with torch.no_grad():
+        before = backbone(images())
+        backbone.positions[0] += offset
+        assert not torch.allclose(backbone(images()), before, atol=0.1)
+        backbone.positions[1:] -= offset
+    torch.testing.assert_close(backbone(images()), before, atol=1e-4, rtol=1e-4)
+
+
+def test_dropped_paths_keep_the_mean() -> None:
+    torch.manual_seed(0)
+    drop = DropPath(0.4)
+    x = torch.ones(20000, 1, 1)
+    assert float(drop(x).mean()) == pytest.approx(1, abs=0.03)
+    assert set(drop(x).flatten().tolist()) == {0.0, float(torch.tensor(1 / 0.6))}
+    assert torch.equal(drop.eval()(x), x)
+
+
+def test_evaluation_is_deterministic_and_samples_are_independent() -> None:
+    model = small()
+    together, again, alone = model(images()), model(images()), model(images()[1:2])
+    assert torch.equal(together.body.rotations, again.body.rotations)
+    torch.testing.assert_close(together.body.rotations[1:2], alone.body.rotations)
+    torch.testing.assert_close(together.body.crop_camera[1:2], alone.body.crop_camera)
+    torch.testing.assert_close(together.logits[1:2], alone.logits)
+
+
+def test_training_skips_paths_at_random() -> None:
+    model = small().train()
+    assert not torch.equal(model(images()).logits, model(images()).logits)
+
+
+def test_frozen_poses_stay_frozen_and_in_evaluation_mode() -> None:
+    model = small().train()
+    tokenizer = model.head.poses.tokenizer
+    assert not any(module.training for module in tokenizer.modules())
+    frozen = {name: tensor.clone() for name, tensor in tokenizer.state_dict().items()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert not {id(p) for p in trained} & {id(p) for p in tokenizer.parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, weight_decay=0.1)
+    readout = model(images())
+    (readout.body.rotations.sum() + readout.body.betas.sum()).backward()
+    optimizer.step()
+    for name, tensor in tokenizer.state_dict().items():
+        assert torch.equal(tensor, frozen[name]), name
+
+
+def test_gradients_reach_every_trained_parameter_but_what_a_zero_multiplies() -> None:
+    model = small()
+    readout = model(images())
+    weights = torch.randn(readout.body.rotations.shape)
+    body = readout.body
+    ((body.rotations * weights).sum() + body.betas.sum() + body.crop_camera.sum()).backward()
+    silent = [
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.abs().any())
+    ]
+    # One token attends to itself alone whatever its query and key: only the value's rows learn.
+    assert silent == ["head.decoder.embed.weight"]
+    fused = model.head.decoder.blocks[0].self_attention.query_key_value.weight.grad
+    assert fused is not None and float(fused[:64].abs().max()) < 1e-6 < float(
+        fused[64:].abs().max()
+    )
+
+
+def test_soft_tends_to_hard() -> None:
+    poses = FrozenPoses(RotationTokenizer(SMALL.tokenizer))
+    indices = torch.randint(32, (4, 12))
+    logits = 1e4 * torch.nn.functional.one_hot(indices, 32).float()
+    codes = poses.tokenizer.codebook.codes[indices]
+    torch.testing.assert_close(poses(logits), poses.tokenizer.decode_sixd(codes))
+
+
+def test_tokenised_joints_are_what_the_decoder_says() -> None:
+    """No mean pose is added to them, unless published weights ask for it (a known quirk)."""
+    model = small()
+    readout = model(images())
+    tokenizer = model.head.poses.tokenizer
+    decoded = tokenizer.decode(readout.logits.softmax(-1) @ tokenizer.codebook.codes)
+    torch.testing.assert_close(readout.body.rotations[:, SMPL24.indices(*TOKENISED)], decoded)
+    offset = small(offset_tokenised=True)(images())
+    torch.testing.assert_close(offset.logits, readout.logits)
+    others = SMPL24.indices("pelvis", "left_hand", "right_hand")
+    same = readout.body.rotations[:, others]
+    torch.testing.assert_close(offset.body.rotations[:, others], same)
+    assert float(geodesic_angle(offset.body.rotations[:, 1:22], decoded).detach().mean()) > 0.1
+
+
+def test_an_untrained_head_sees_a_person_upright_before_the_camera() -> None:
+    rest = resting_person()
+    down = torch.tensor([0.0, 1.0, 0.0])
+    torch.testing.assert_close(rest[0] @ down, -down, atol=1e-6, rtol=0)
+    assert torch.equal(rest[1:], torch.eye(3).expand(23, 3, 3))
+    readout = small()(images())
+    assert float(readout.body.crop_camera[:, 0].detach().mean()) == pytest.approx(0.9, abs=0.6)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.1])
+def test_one_point_in_the_crops_of_two_papers(scale: float) -> None:
+    """Checklist 8: INT's -1..1 of a 224 crop is twice TokenHMR's -0.5..0.5 of a 256 crop."""
+    camera = torch.tensor([[scale, 0.1, -0.2]])
+    points = torch.tensor([[[0.2, 0.5, 0.0], [-0.3, -0.8, 0.0]]])
+    ours = project_to_crop(points, crop_translation(camera))
+    depth = 2 * 5000 / (224 * scale + 1e-9)
+    placed = points + torch.tensor([0.1, -0.2, depth])
+    theirs = 5000 * placed[..., :2] / placed[..., 2:] / 112
+    torch.testing.assert_close(2 * ours, theirs, atol=1e-6, rtol=1e-4)
+    # At the depth of the pelvis a metre spans s/2 of the crop's side.
+    span = ours[:, 0, 1] - ours[:, 1, 1]
+    assert float(span) == pytest.approx(scale / 2 * 1.3, rel=1e-4)
+    assert CROP_FOCAL == 5000
+
+
+def test_overfits_four_pictures() -> None:
+    generator = torch.Generator().manual_seed(2)
+    true = axis_angle_to_matrix(0.4 * torch.randn(4, 24, 3, generator=generator))
+    torch.manual_seed(0)
+    tokenizer = RotationTokenizer(
+        RotationTokenizerConfig(
+            tokens=12, width=48, codes=64, code_dim=16, decay=0.95, restart_below=0.2
+        )
+    )
+    # First a tokenizer that knows these poses.
+    optimizer = torch.optim.Adam(tokenizer.parameters(), 3e-3)
+    for _ in range(250):
+        found = tokenizer(true[:, 1:22])
+        loss = 20 * ((found.rotations - true[:, 1:22]) ** 2).mean() + found.commitment
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model = TokenHmr(SMALL, tokenizer).eval()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 2e-3)
+    errors = []
+    for _ in range(150):
+        loss = ((model(images(4)).body.rotations - true) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        errors.append(float(loss.detach()))
+    assert errors[-1] < 0.1 * errors[0]
+
+
+def body_tokens(count: int = 2, width: int = 20) -> BodyTokens:
+    torch.manual_seed(3)
+    return BodyTokens.apart(torch.randn(count, 26, width))
+
+
+def test_body_tokens_choose_poses_too() -> None:
+    """The head in the place of `RotationHead`, after the temporal module."""
+    torch.manual_seed(0)
+    head = BodyTokenHead(20, SMALL.head.classifier, RotationTokenizer(SMALL.tokenizer))
+    motion = JointMotion(20, JointMotionConfig(heads=2, layers=1))
+    times, valid = torch.arange(4)[None] / 30, torch.ones(1, 4, dtype=torch.bool)
+    tokens = body_tokens(4)
+    readout = head(motion(tokens, times, valid))
+    assert readout.body.rotations.shape == (4, 24, 3, 3)
+    assert readout.logits.shape == (4, 12, 32)
+    tokenizer = head.poses.tokenizer
+    decoded = tokenizer.decode(readout.logits.softmax(-1) @ tokenizer.codebook.codes)
+    torch.testing.assert_close(readout.body.rotations[:, 1:22], decoded)
+    rest = head.rest(tokens)
+    for joint in SMPL24.indices("pelvis", "left_hand", "right_hand"):
+        expected = rest.rotations[:, joint]
+        torch.testing.assert_close(readout.body.rotations[:, joint], expected)
+    torch.testing.assert_close(readout.body.betas, rest.betas)
+
+
+def test_body_token_head_learns_everything_but_the_tokenizer() -> None:
+    head = BodyTokenHead(20, SMALL.head.classifier, RotationTokenizer(SMALL.tokenizer)).train()
+    assert not head.poses.tokenizer.training
+    readout = head(body_tokens())
+    weights = torch.randn(readout.body.rotations.shape)
+    body = readout.body
+    ((body.rotations * weights).sum() + body.betas.sum() + body.crop_camera.sum()).backward()
+    for name, p in head.named_parameters():
+        if name.startswith("poses."):
+            assert p.grad is None
+        else:
+            assert p.grad is not None and p.grad.abs().any(), name
+
+
+def test_published_layout_gives_the_published_layout() -> None:
+    tokenizer = RotationTokenizer(SMALL.tokenizer.model_copy(update={"sixd": "rows"}))
+    head = TokenHead(32, SMALL.head, tokenizer)
+    root = resting_person()[0]
+    torch.testing.assert_close(head.mean_sixd[0], root[:2].flatten())
+
+
+def test_shipped_configuration() -> None:
+    path = Path(__file__).parents[1] / "configs" / "tokenhmr.yaml"
+    assert load_config(path, TokenHmrSystemConfig) == TokenHmrSystemConfig()
+
+
+def test_sizes_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ValueError, match="cannot be shared by 3 heads"):
+        VitConfig(width=32, heads=3)
+    with pytest.raises(ValueError, match="has no patch"):
+        VitConfig(crop=64, cut_columns=32)
