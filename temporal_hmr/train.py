@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from pydantic import Field
 
 from temporal_hmr.body.load import load_body
 from temporal_hmr.checkpoint import save_checkpoint
@@ -22,9 +23,6 @@ from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
 from temporal_hmr.training.loop import LoopSettings, fit, make_folder
 from temporal_hmr.training.tasks import HmrTask, TokenizerTask, Windows
-
-SHORT_FRAMES = 4
-"""Frames of a clip when single poses are learned: many short clips differ more than few long."""
 
 
 class MocapConfig(Config):
@@ -44,6 +42,8 @@ class TrainingConfig(Config):
     augmentation: Augmentation = Augmentation()
     noise: DetectorNoise = DetectorNoise()
     losses: LossWeights = LossWeights()
+    short_clip: int = Field(default=4, gt=0)
+    """Frames of a clip while single poses are learned: many short clips differ more than few long."""
     tokenizer_training: LoopSettings
     frame_training: LoopSettings
     motion_training: LoopSettings | None = None
@@ -86,7 +86,7 @@ def train(config: TrainingConfig, data: Path, folder: Path, device: torch.device
     _claim(folder, config)
     torch.manual_seed(config.tokenizer_training.seed)
     tokenizer = KeypointTokenizer(config.model.tokenizer)
-    lesson = TokenizerTask(tokenizer, replace(windows, frames=SHORT_FRAMES), device)
+    lesson = TokenizerTask(tokenizer, replace(windows, frames=config.short_clip), device)
     tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
     tokenizer_path = folder / "tokenizer.safetensors"
     save_checkpoint(
@@ -94,7 +94,7 @@ def train(config: TrainingConfig, data: Path, folder: Path, device: torch.device
     )
     torch.manual_seed(config.frame_training.seed)
     model = Hmr(config.model, tokenizer)
-    short = replace(windows, frames=SHORT_FRAMES)
+    short = replace(windows, frames=config.short_clip)
     task = HmrTask(model, short, config.losses, device, temporal=False)
     model = fit(task, config.frame_training, folder / "frames", device)
     if config.motion_training is not None and model.motion is not None:

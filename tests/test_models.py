@@ -79,8 +79,27 @@ def test_each_joint_attends_to_itself_alone() -> None:
     assert not moved[:, [j for j in range(26) if j != 5]].any()
 
 
-def test_it_starts_from_what_each_frame_says(posed: PosedBody) -> None:
-    model = Hmr(SMALL).eval()
+def test_attention_across_joints_stays_among_neighbours_in_one_clip() -> None:
+    config = JointMotionConfig(heads=2, layers=2, across_joints=True)
+    motion = stirred(JointMotion(32, config))
+    tokens = torch.randn(2 * 8, 26, 32)
+    times = torch.arange(8).expand(2, 8) / 30
+    valid = torch.ones(2, 8, dtype=torch.bool)
+    valid[0, 6:] = False
+    before = motion(BodyTokens.apart(tokens), times, valid).together()
+    for frame, seen in ((3, True), (7, False)):
+        changed = tokens.clone()
+        changed[frame, 5] = torch.randn(32)
+        after = motion(BodyTokens.apart(changed), times, valid).together()
+        moved = (after - before).abs().amax(-1) > 1e-6
+        assert moved[:6].all() == seen
+        assert not moved[8:].any(), "the other clip"
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_it_starts_from_what_each_frame_says(posed: PosedBody, across: bool) -> None:
+    motion = SMALL.motion.model_copy(update={"across_joints": across})
+    model = Hmr(SMALL.model_copy(update={"motion": motion})).eval()
     window = a_window()
     together, alone = model(window, posed), model(window, posed, temporal=False)
     torch.testing.assert_close(together.joints, alone.joints)

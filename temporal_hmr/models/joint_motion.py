@@ -1,9 +1,10 @@
 """Each body token attends to itself through time (Yang et al., INT, ICLR 2023, section 3.2).
 
-Every joint's rotation token is a sequence of its own; weights are shared by all joints and no
-attention crosses them. Two things differ from the released code, both on purpose: positions are
-rotary in seconds, because there a table of positions was resized in place and ended up constant
-(the model had no frame order); and shape and camera tokens may take part.
+Every joint's rotation token is a sequence of its own; weights are shared by all joints and, as
+published, no attention crosses them (`across_joints` lets it). Two things differ from the released
+code, both on purpose: positions are rotary in seconds, because there a table of positions was
+resized in place and ended up constant (the model had no frame order); and shape and camera tokens
+may take part.
 """
 
 from einops import rearrange, repeat
@@ -23,6 +24,9 @@ class JointMotionConfig(Config):
     expansion: int = 2
     joints_only: bool = False
     """True as published: shape and camera are then decoded frame by frame."""
+    across_joints: bool = False
+    """Whether the tokens of a frame attend to each other between two looks through time. Not so as
+    published; what moved at the hip tells where the knee went."""
 
 
 class JointMotion(nn.Module):
@@ -37,8 +41,13 @@ class JointMotion(nn.Module):
             for _ in range(config.layers)
         ]
         self.blocks = nn.ModuleList(blocks)
+        across = [
+            SelfAttentionBlock(width, config.heads, config.expansion)
+            for _ in range(config.layers if config.across_joints else 0)
+        ]
+        self.across = nn.ModuleList(across)
         # The module starts as the identity: every frame's own answer, from which to learn to move.
-        for block in blocks:
+        for block in [*blocks, *across]:
             for parameter in [*block.attention.out.parameters(), *block.feed_forward.last()]:
                 nn.init.zeros_(parameter)
 
@@ -65,6 +74,9 @@ class JointMotion(nn.Module):
         seen = valid | ~valid.any(-1, keepdim=True)
         seen = repeat(seen, "b t -> (b s) t", s=count)
         times = repeat(times - times[:, :1], "b t -> (b s) t", s=count)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks):
             x = block(x, seen, times)
+            if self.across:
+                x = self.across[number](rearrange(x, "(b s) t c -> (b t) s c", b=batch))
+                x = rearrange(x, "(b t) s c -> (b s) t c", b=batch)
         return rearrange(x, "(b s) t c -> (b t) s c", b=batch)
