@@ -43,7 +43,7 @@ class TrainingConfig(Config):
     noise: DetectorNoise = DetectorNoise()
     losses: LossWeights = LossWeights()
     short_clip: int = Field(default=4, gt=0)
-    """Frames of a clip while single poses are learned: many short clips differ more than few long."""
+    """Frames of a clip while single poses are learned; many short clips differ more than few."""
     tokenizer_training: LoopSettings
     frame_training: LoopSettings
     motion_training: LoopSettings | None = None
