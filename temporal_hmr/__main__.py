@@ -10,6 +10,7 @@ DOORS = {
     "track": "recover the bodies of the people in a video",
     "train": "train a tokenizer or a model",
     "evaluate": "measure a model on a labelled data set",
+    "convert": "make weights of ours of a checkpoint that others publish",
     "check": "judge a result without ground truth",
 }
 

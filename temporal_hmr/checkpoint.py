@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from temporal_hmr.configuration import Config, parse_config
 from temporal_hmr.errors import InputError
@@ -23,9 +24,15 @@ def save_checkpoint(module: nn.Module, config: Config, kind: str, path: Path, ha
     `kind` says what the weights are for ("hmr", "keypoint-tokenizer") and is checked on loading.
     """
     tensors = {
-        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        name: tensor.half() if half and tensor.is_floating_point() else tensor
         for name, tensor in module.state_dict().items()
     }
+    save_state(tensors, config, kind, path)
+
+
+def save_state(state: Mapping[str, Tensor], config: Config, kind: str, path: Path) -> None:
+    """Write tensors by name with the settings of the module that they fill."""
+    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     metadata = {"format": FORMAT, "kind": kind, "config": config.model_dump_json()}
     partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,7 @@ FLOORS: dict[str, int] = {
     "train": 6,
     "evaluate": 6,
     "check": 6,
+    "convert": 6,
     "__init__": 7,
     "__main__": 7,
 }

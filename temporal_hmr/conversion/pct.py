@@ -6,6 +6,7 @@ files hold backbone, classifier and tokenizer. Sizes are read off the tensors' s
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from numpy import ndarray
@@ -95,6 +96,16 @@ _SWIN_BLOCK: _Table = (
     (r"attn\.rpe_mlp\.(\d\.\w+)", r"attention.position_bias.\1"),
     (r"attn\.proj\.(\w+)", r"attention.out.\1"),
 )
+
+
+PCT_KINDS: Mapping[type, str] = MappingProxyType(
+    {
+        KeypointTokenizerConfig: "keypoint-tokenizer",
+        GuidedTokenizerConfig: "guided-keypoint-tokenizer",
+        ImagePoseTokensConfig: "image-pose-tokens",
+    }
+)
+"""What the weights of each kind of settings are called."""
 
 
 def read_pct(contents: Mapping[str, object]) -> tuple[PctConfig, Conversion]:
