@@ -4,8 +4,10 @@ Training and tracking cut their windows with this same code, window by window, s
 use what it met in training.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr.batch import CropWindow
@@ -33,6 +35,17 @@ def cut_window(
     keypoints = to_box(pixels, box_center, box_size)
     keypoints = torch.where(scores[..., None] > 0, keypoints, 0.0)
     return CropWindow(keypoints, scores, box_center, box_size, focal, center, times, valid)
+
+
+def extents(keypoints: Float[ndarray, "T J 3"], above: float = 0.0) -> Float[ndarray, "T 4"]:
+    """Rectangle (x_min, y_min, x_max, y_max) of each frame's keypoints of confidence above that.
+
+    NaN where there are none.
+    """
+    known = keypoints[..., 2:] > above
+    low = np.where(known, keypoints[..., :2], np.inf).min(1)
+    high = np.where(known, keypoints[..., :2], -np.inf).max(1)
+    return np.where(known.any(1), np.concatenate([low, high], 1), np.nan)
 
 
 def readable(scores: Float[Tensor, "B T J"]) -> Bool[Tensor, "B"]:

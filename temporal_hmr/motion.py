@@ -108,5 +108,21 @@ class PredictedMotion:
     body: str = ""
     """Name of the body that the betas are of, where the file says; `open` is ours, not SMPL."""
 
+    @staticmethod
+    def of(motion: BodyMotion, name: str) -> "PredictedMotion":
+        """A motion that we recovered; frames filled in between sightings are marked."""
+        return PredictedMotion(
+            name=name,
+            source="ours",
+            frames=motion.frames,
+            smpl=motion.smpl.map(lambda tensor: tensor.double()),
+            camera=motion.camera,
+            boxes=motion.boxes,
+            keypoints=motion.keypoints,
+            skeleton=motion.skeleton,
+            fps=motion.fps,
+            filled=~motion.observed,
+        )
+
     def __len__(self) -> int:
         return len(self.frames)

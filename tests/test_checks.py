@@ -238,7 +238,8 @@ class TestPresence:
         assert moment.first_time == pytest.approx(1040 / 30)
 
     @pytest.mark.parametrize(
-        ("frames", "said"), [([3, 3], "do not increase"), ([0, 10**12], "can be judged at once"), ([], "no fra")]
+        ("frames", "said"),
+        [([3, 3], "do not increase"), ([0, 10**12], "can be judged at once"), ([], "no fra")],
     )
     def test_frame_numbers_that_cannot_be(
         self, body: BodyModel, frames: list[int], said: str

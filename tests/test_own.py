@@ -18,7 +18,7 @@ from temporal_hmr.command_line import Stage
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.given_keypoints import as_coco23, dataset_track, file_track
-from temporal_hmr.evaluation.own import OwnSettings, find_tracks, predict_video
+from temporal_hmr.evaluation.own import OwnSettings, find_tracks, recover_video
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, PredictedMotion
 from temporal_hmr.output.npz import Provenance, load_motion, save_motion
@@ -38,6 +38,13 @@ SAMPLE = Path(temporal_hmr.__path__[0]) / "assets" / "sample.mp4"
 STEP = 6
 """Every so manieth frame of the sample is one of the sequence."""
 DATASET = OwnSettings(keypoints="dataset")
+
+
+def predict_video(*arguments, **more) -> list[PredictedMotion]:
+    motions = recover_video(*arguments, **more)
+    return [PredictedMotion.of(motion, name) for name, motion in motions.items()]
+
+
 T = TypeVar("T")
 PROVENANCE = Provenance("walk.mp4", "ab" * 32, "toy", "CC0", "toy.safetensors", "cd" * 32, "0.0")
 

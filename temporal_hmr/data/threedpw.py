@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
-from temporal_hmr.crops import BOX_MARGIN
+from temporal_hmr.crops import BOX_MARGIN, extents
 from temporal_hmr.data.label_file import LabelFile, read_label_files
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
@@ -163,24 +163,14 @@ def _camera(file: LabelFile, images: tuple[Path, ...]) -> Camera:
     return Camera(focal, torch.from_numpy(matrix[:2, 2].copy()), width, height)
 
 
-def _corners(
-    keypoints: Float[ndarray, "T J 3"],
-) -> tuple[Float[ndarray, "T 2"], Float[ndarray, "T 2"]]:
-    """Lowest and highest x, y of the confident joints; NaN where there are none."""
-    confident = keypoints[..., 2:] > CONFIDENT
-    low = np.where(confident, keypoints[..., :2], np.inf).min(1)
-    high = np.where(confident, keypoints[..., :2], -np.inf).max(1)
-    seen = confident.any(1)
-    return np.where(seen, low, np.nan), np.where(seen, high, np.nan)
-
-
 def _boxes(keypoints: Float[ndarray, "T J 3"]) -> Float[ndarray, "T 4"]:
     """The confident joints' rectangle with room for what lies around joints.
 
     Its larger side becomes `BOX_MARGIN` times as long, as that of the crops, and the smaller one
     longer by as much. NaN for fewer than `BOX_JOINTS` confident joints.
     """
-    low, high = _corners(keypoints)
+    corners = extents(keypoints, CONFIDENT)
+    low, high = corners[:, :2], corners[:, 2:]
     enough = (keypoints[..., 2:] > CONFIDENT).sum(1) >= BOX_JOINTS
     room = (BOX_MARGIN - 1) / 2 * (high - low).max(1, keepdims=True)
     return np.where(enough, np.concatenate([low - room, high + room], 1), np.nan)
@@ -190,7 +180,8 @@ def _frame_rules(
     keypoints: Float[ndarray, "T J 3"], camera_valid: Bool[ndarray, "T"]
 ) -> dict[str, Bool[ndarray, "T"]]:
     """Takes the 2D joints exactly as the file states them."""
-    low, high = _corners(keypoints)
+    corners = extents(keypoints, CONFIDENT)
+    low, high = corners[:, :2], corners[:, 2:]
     usable = np.flatnonzero(np.linalg.norm(high - low, axis=1) >= SMALLEST_DIAGONAL)
     visible = np.zeros(len(keypoints), bool)
     if len(usable):

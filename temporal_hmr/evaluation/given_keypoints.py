@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from temporal_hmr.archive import read_arrays
+from temporal_hmr.crops import extents
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import Track
@@ -138,13 +139,5 @@ def _track(
     frames, keypoints = frames[present].astype(np.int64), keypoints[present]
     boxes = person.boxes[frames]
     boxed = np.isfinite(boxes).all(-1, keepdims=True)
-    boxes = np.where(boxed, boxes, _extents(keypoints))
+    boxes = np.where(boxed, boxes, extents(keypoints))
     return Track(0, frames, frames / person.fps, boxes, keypoints, COCO23)
-
-
-def _extents(keypoints: Float[ndarray, "T J 3"]) -> Float[ndarray, "T 4"]:
-    """Tight boxes around the known keypoints, of which every frame has some."""
-    known = keypoints[..., 2:] > 0
-    low = np.where(known, keypoints[..., :2], np.inf).min(1)
-    high = np.where(known, keypoints[..., :2], -np.inf).max(1)
-    return np.concatenate([low, high], -1)

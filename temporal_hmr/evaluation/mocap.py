@@ -16,19 +16,18 @@ from torch import Generator
 from temporal_hmr.body.load import load_body
 from temporal_hmr.camera import Camera
 from temporal_hmr.command_line import Stage
-from temporal_hmr.crops import BOX_MARGIN
+from temporal_hmr.crops import BOX_MARGIN, extents
 from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.data.mocap import MocapTake, resample, share_shoulder_elevation
 from temporal_hmr.data.synthetic import Augmentation, Scene, place
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.bodies import Bodies
-from temporal_hmr.evaluation.own import prediction
 from temporal_hmr.evaluation.protocol import Protocol
 from temporal_hmr.evaluation.score import SequenceScores, score_sequence
 from temporal_hmr.evaluation.summary import Run
 from temporal_hmr.models.hmr import Hmr, PosedBody
-from temporal_hmr.motion import Track
+from temporal_hmr.motion import PredictedMotion, Track
 from temporal_hmr.recover import recover
 from temporal_hmr.skeleton import COCO23
 
@@ -80,7 +79,7 @@ def mocap_runs(
             for kind, temporal in (("temporal", True), ("per frame", False)):
                 camera, track = each.truth.camera, each.track
                 motion = recover(model, body, track, camera, FPS, temporal)
-                predicted = prediction(each.truth.name, motion)
+                predicted = PredictedMotion.of(motion, each.truth.name)
                 for protocol, switches in protocols.items():
                     label = f"{name} keypoints, {kind}"
                     label += "" if protocol == first else f", {protocol}"
@@ -171,10 +170,7 @@ def _observe(
 
 
 def _boxes(keypoints: Float[np.ndarray, "T J 3"]) -> Float[np.ndarray, "T 4"]:
-    """Around the known keypoints, NaN where there are none."""
-    known = keypoints[..., 2:] > 0
-    low = np.where(known, keypoints[..., :2], np.inf).min(1)
-    high = np.where(known, keypoints[..., :2], -np.inf).max(1)
-    margin = (BOX_MARGIN - 1) / 2 * (high - low)
-    boxes = np.concatenate([low - margin, high + margin], -1)
-    return np.where(known.any(1), boxes, np.nan).astype(np.float32)
+    """Around the known keypoints with some room, NaN where there are none."""
+    corners = extents(keypoints)
+    margin = (BOX_MARGIN - 1) / 2 * (corners[:, 2:] - corners[:, :2])
+    return np.concatenate([corners[:, :2] - margin, corners[:, 2:] + margin], 1)

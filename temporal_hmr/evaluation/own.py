@@ -21,7 +21,7 @@ from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.given_keypoints import dataset_track, file_track
 from temporal_hmr.models.hmr import Hmr
-from temporal_hmr.motion import BodyMotion, Person2D, PredictedMotion, Track
+from temporal_hmr.motion import BodyMotion, Person2D, Track
 from temporal_hmr.people.boxed import BoxedPeople
 from temporal_hmr.people.mediapipe import find_people
 from temporal_hmr.people.tracker import link
@@ -60,18 +60,6 @@ class OwnSettings:
     def detects(self) -> bool:
         """Whether the images are needed."""
         return self.keypoints == "detected" and self.keypoint_folder is None
-
-
-def predict_video(
-    people: Sequence[LabelledSequence],
-    model: Hmr,
-    body: BodyModel,
-    settings: OwnSettings = OwnSettings(),
-    stage: Stage | None = None,
-) -> list[PredictedMotion]:
-    """What `recover_video` gives, in the form that evaluation reads."""
-    motions = recover_video(people, model, body, settings, stage)
-    return [prediction(name, motion) for name, motion in motions.items()]
 
 
 def recover_video(
@@ -120,22 +108,6 @@ def find_tracks(
     if settings.boxes == "tracked":
         return _follow(people[0], stage)
     return _found(_read_boxes(people, stage))
-
-
-def prediction(name: str, motion: BodyMotion) -> PredictedMotion:
-    """A motion that we recovered; frames filled in between sightings are marked."""
-    return PredictedMotion(
-        name=name,
-        source="ours",
-        frames=motion.frames,
-        smpl=motion.smpl.map(lambda tensor: tensor.double()),
-        camera=motion.camera,
-        boxes=motion.boxes,
-        keypoints=motion.keypoints,
-        skeleton=motion.skeleton,
-        fps=motion.fps,
-        filled=~motion.observed,
-    )
 
 
 def check_images(person: LabelledSequence) -> None:

@@ -18,7 +18,7 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.benchmark import Predictions, by_video
 from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.evaluation.matching import assign
-from temporal_hmr.evaluation.own import OwnSettings, check_images, prediction, recover_video
+from temporal_hmr.evaluation.own import OwnSettings, check_images, recover_video
 from temporal_hmr.motion import BodyMotion, PredictedMotion
 from temporal_hmr.output.npz import (
     Provenance,
@@ -62,7 +62,7 @@ def track_sequences(
         if found is None:
             provenance = _provenance(video, path, body)
             tracked = recover_video(people, model, body, settings)
-            found = {name: prediction(name, motion) for name, motion in tracked.items()}
+            found = {name: PredictedMotion.of(motion, name) for name, motion in tracked.items()}
             _keep(place, tracked, provenance, told)
         if settings.boxes == "truth":
             motions |= {person.name: found.get(person.name) for person in people}
@@ -122,7 +122,7 @@ def _kept(place: Path, told: str) -> dict[str, PredictedMotion] | None:
     if contents["told"] != told:
         return None
     people = contents["people"].items()
-    return {name: prediction(name, load_motion(place / file)) for file, name in people}
+    return {name: PredictedMotion.of(load_motion(place / file), name) for file, name in people}
 
 
 def _provenance(video: str, weights: Path, body: BodyModel) -> Provenance:

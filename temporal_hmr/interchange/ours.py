@@ -1,6 +1,7 @@
 """Our own result file, one person in a plain npz."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +32,10 @@ def _predicted(path: Path, motion: BodyMotion) -> PredictedMotion:
     fields = Fields(path, "", {"frame_ids": motion.frames})
     frames = fields.frames("frame_ids")
     _check_shapes(path, motion, len(frames))
-    return PredictedMotion(
-        name=fields.name,
-        source="ours",
+    predicted = PredictedMotion.of(motion, fields.name)
+    return replace(
+        predicted,
         frames=frames,
-        smpl=motion.smpl.map(lambda tensor: tensor.double()),
-        camera=motion.camera,
-        boxes=motion.boxes,
-        keypoints=motion.keypoints,
-        skeleton=motion.skeleton,
-        fps=motion.fps,
-        filled=~motion.observed,
         gender=_gender(path),
         body=_body(path),
     )
