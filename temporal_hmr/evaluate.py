@@ -121,6 +121,7 @@ def _benchmark(
     videos = {sequence.video for sequence in sequences}
     everybody = [sequence for sequence in read if sequence.video in videos]
     bodies = Bodies(options.smpl)
+    benchmark.require_bodies(protocols.values(), everybody, bodies)
     doubts = benchmark.contradictions(sequences, bodies)
     if doubts and options.strict:
         raise InputError("; ".join(doubts))

@@ -373,6 +373,25 @@ def test_labels_that_contradict_themselves(smpl: Path, tmp_path: Path, capsys) -
     assert f"labels of {name}" in capsys.readouterr().err
 
 
+def test_missing_bodies_are_told_before_anything_is_tracked(
+    threedpw: Data, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "smpl").mkdir()
+    neutral = (threedpw.smpl / "SMPL_NEUTRAL.pkl").read_bytes()
+    (tmp_path / "smpl" / "SMPL_NEUTRAL.pkl").write_bytes(neutral)
+    alone = Data(threedpw.root, tmp_path / "smpl", threedpw.sequences)
+    words = ("--keypoints", "dataset")
+    assert run(alone, "3dpw", tmp_path / "out", *words, "--protocol", "3dpw-challenge") == 2
+    assert "no female SMPL body" in capsys.readouterr().err
+    assert run(alone, "3dpw", tmp_path / "out", *words, "--protocol", "vibe") == 2
+    assert "needs J_regressor_h36m.npy" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "predictions").exists()
+    regressor = (threedpw.smpl / "J_regressor_h36m.npy").read_bytes()
+    (tmp_path / "smpl" / "J_regressor_h36m.npy").write_bytes(regressor)
+    assert run(alone, "3dpw", tmp_path / "out", *words, "--protocol", "vibe") == 0
+    assert "labels of female people are not checked" in capsys.readouterr().err
+
+
 def test_our_tracker_is_run_once_and_continues(threedpw: Data, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     words = ("--keypoints", "dataset")

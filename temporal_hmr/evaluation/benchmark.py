@@ -17,6 +17,7 @@ from temporal_hmr.data.verify import verify
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.evaluation.matching import assign
+from temporal_hmr.evaluation.points import REGRESSED
 from temporal_hmr.evaluation.protocol import Protocol
 from temporal_hmr.evaluation.score import WORLD_METRICS, SequenceScores, score_sequence
 from temporal_hmr.evaluation.summary import Run
@@ -66,12 +67,38 @@ def chosen_sequences(
     return [each for each in sequences if each.name in names or each.video in names]
 
 
+def require_bodies(
+    protocols: Iterable[Protocol], sequences: Iterable[LabelledSequence], bodies: Bodies
+) -> None:
+    """Load all that scoring will need, before anything is tracked.
+
+    Raises `InputError` naming the first body or regressor that is not there.
+    """
+    genders = {sequence.gender for sequence in sequences}
+    for protocol in protocols:
+        posed = {"neutral"} | (genders if protocol.truth_body == "gendered" else set())
+        for gender in sorted(posed):
+            bodies.of(gender)
+            if protocol.joints in REGRESSED:
+                bodies.regressor(REGRESSED[protocol.joints], gender)
+
+
 def contradictions(sequences: Iterable[LabelledSequence], bodies: Bodies) -> list[str]:
-    """What the labels say twice and not alike, such as stored joints and posed bodies."""
-    return [
-        f"labels of {problem}"
-        for sequence in sequences
-        for problem in verify(sequence, bodies.of(sequence.gender))
+    """What the labels say twice and not alike, such as stored joints and posed bodies.
+
+    People whose body is not there, because no protocol needs it, cannot be checked; that is told.
+    """
+    found, unchecked = [], set()
+    for sequence in sequences:
+        try:
+            body = bodies.of(sequence.gender)
+        except InputError:
+            unchecked.add(sequence.gender)
+        else:
+            found += [f"labels of {problem}" for problem in verify(sequence, body)]
+    return found + [
+        f"labels of {gender} people are not checked: there is no {gender} body"
+        for gender in sorted(unchecked)
     ]
 
 

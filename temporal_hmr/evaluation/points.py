@@ -1,7 +1,8 @@
 """The points that a protocol compares: one side of a comparison, prediction or truth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,10 @@ from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.evaluation.protocol import Protocol
 from temporal_hmr.skeleton import H36M17, LSP14, SMPL24
 
+REGRESSED: Mapping[str, str] = MappingProxyType(
+    {"lsp14": "h36m", "hmr2_14": "hmr2", "smpl24_regressed": "smpl24"}
+)
+"""Joint sets that are read off the surface, and by which regressor of `Bodies`."""
 _HIPS = ("left_hip", "right_hip")
 _HMR2_JOINTS = (*range(13), 18)
 """Of the 19 joints that 4D-Humans regresses: LSP's without the head's top, and Human3.6M's head."""
@@ -80,18 +85,18 @@ def protocol_joints(side: Side, protocol: Protocol) -> RootedJoints:
     """What the protocol compares, in metres."""
     hips = protocol.root == "hips"
     if protocol.joints == "lsp14":
-        all17 = side.regressed("h36m")
+        all17 = side.regressed(REGRESSED["lsp14"])
         joints = all17[:, H36M17.indices(*LSP14.joints)]
         pelvis = all17[:, H36M17.index("pelvis")]
         middle = joints[:, LSP14.indices(*_HIPS)].mean(1)
     elif protocol.joints == "hmr2_14":
-        all19 = side.regressed("hmr2")
+        all19 = side.regressed(REGRESSED["hmr2_14"])
         joints = all19[:, list(_HMR2_JOINTS)]
         pelvis = all19[:, _HMR2_PELVIS]
         middle = joints[:, LSP14.indices(*_HIPS)].mean(1)
     else:
-        by_surface = protocol.joints == "smpl24_regressed"
-        joints = side.regressed("smpl24") if by_surface else side.kinematic_joints()
+        regressor = REGRESSED.get(protocol.joints)
+        joints = side.kinematic_joints() if regressor is None else side.regressed(regressor)
         pelvis = joints[:, SMPL24.index("pelvis")]
         middle = joints[:, SMPL24.indices(*_HIPS)].mean(1)
     return RootedJoints(joints, middle if hips else pelvis)
