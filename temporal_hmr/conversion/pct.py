@@ -74,10 +74,10 @@ _HEAD_TABLE: _Table = (
     (r"cls_pred_layer\.(\w+)", r"to_classes.1.\1"),
 )
 _RESIDUAL: _Table = (
-    (r"conv1\.(\w+)", r"first.\1"),
-    (r"bn1\.(\w+)", r"first_norm.\1"),
-    (r"conv2\.(\w+)", r"second.\1"),
-    (r"bn2\.(\w+)", r"second_norm.\1"),
+    (r"conv1\.(\w+)", r"first.convolution.\1"),
+    (r"bn1\.(\w+)", r"first.norm.\1"),
+    (r"conv2\.(\w+)", r"second.convolution.\1"),
+    (r"bn2\.(\w+)", r"second.norm.\1"),
 )
 _SWIN_TABLE: _Table = (
     (r"patch_embed\.proj\.(\w+)", r"patch_embed.\1"),

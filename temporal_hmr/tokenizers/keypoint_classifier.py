@@ -11,11 +11,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 from typing_extensions import Self
 
 from temporal_hmr.configuration import Config
 from temporal_hmr.errors import InputError
+from temporal_hmr.models.backbones.blocks import BasicBlock
 from temporal_hmr.models.layers import MixerLayer
 from temporal_hmr.models.swin import Swin, SwinConfig
 from temporal_hmr.skeleton import Skeleton
@@ -78,7 +78,7 @@ class KeypointClassifier(nn.Module):
             nn.Conv2d(config.channels, trunk, 1, bias=False),
             nn.BatchNorm2d(trunk),
             nn.ReLU(),
-            *(ResidualBlock(trunk) for _ in range(config.trunk_blocks)),
+            *(BasicBlock(trunk) for _ in range(config.trunk_blocks)),
         )
         for layer in self.trunk.modules():
             if isinstance(layer, nn.Conv2d):
@@ -130,21 +130,6 @@ class KeypointClassifier(nn.Module):
         guide = feature_map if self.config.tokenizer.guide_width else None
         with torch.autocast(keypoints.device.type, enabled=False):
             return self.tokenizer.encode(keypoints, visible, guide).indices
-
-
-class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions beside an identity (He et al., CVPR 2016)."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.first_norm = nn.BatchNorm2d(channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.second_norm = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Float[Tensor, "N c h w"]) -> Float[Tensor, "N c h w"]:
-        inner = functional.relu(self.first_norm(self.first(x)))
-        return functional.relu(x + self.second_norm(self.second(inner)))
 
 
 def _normed_linear(inputs: int, outputs: int) -> nn.Sequential:
