@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from temporal_hmr.configuration import load_config
-from temporal_hmr.models.backbones_vit import DropPath, VitBackbone, VitConfig
+from temporal_hmr.models.backbones_vit import VitBackbone, VitConfig
 from temporal_hmr.models.body_decoder import BodyTokens
 from temporal_hmr.models.joint_motion import JointMotion, JointMotionConfig
 from temporal_hmr.models.token_head import (
@@ -26,6 +26,7 @@ from temporal_hmr.models.tokenhmr import (
     crop_translation,
     project_to_crop,
 )
+from temporal_hmr.models.vision_block import DropPath
 from temporal_hmr.rotation import axis_angle_to_matrix, geodesic_angle
 from temporal_hmr.skeleton import SMPL24
 from temporal_hmr.tokenizers.rotations import (

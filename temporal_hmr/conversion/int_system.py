@@ -57,8 +57,8 @@ _STAGE = re.compile(r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)"
 _TRANSFORMERS = {"blocks": "transformer.blocks", "temporal_transformer": "motion.blocks"}
 _IN_BLOCK = {
     "norm1": "attention_norm",
-    "attn.qkv": "query_key_value",
-    "attn.proj": "out",
+    "attn.qkv": "attention.query_key_value",
+    "attn.proj": "attention.out",
     "norm2": "feed_forward_norm",
     "mlp.fc1": "feed_forward.0",
     "mlp.fc2": "feed_forward.2",

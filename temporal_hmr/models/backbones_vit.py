@@ -10,12 +10,9 @@ from einops import rearrange
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from temporal_hmr.configuration import Config
-from temporal_hmr.models.layers import FeedForward
-
-NORM_EPSILON = 1e-6
+from temporal_hmr.models.vision_block import NORM_EPSILON, VisionBlock
 
 
 class VitConfig(Config):
@@ -51,58 +48,6 @@ class VitConfig(Config):
         return fitting(self.crop), fitting(self.crop - 2 * self.cut_columns)
 
 
-class DropPath(nn.Module):
-    """Stochastic depth (Huang et al., ECCV 2016): in training, whole samples skip a branch."""
-
-    def __init__(self, chance: float):
-        super().__init__()
-        self.chance = chance
-
-    def forward(self, x: Float[Tensor, "N S width"]) -> Float[Tensor, "N S width"]:
-        if not self.training or self.chance == 0:
-            return x
-        kept = torch.rand(len(x), 1, 1, device=x.device) >= self.chance
-        return x * kept / (1 - self.chance)
-
-
-class FusedAttention(nn.Module):
-    """Self-attention with one layer for queries, keys and values (`layers.Attention` has two).
-
-    The heads together need not be as wide as the sequence.
-    """
-
-    def __init__(self, width: int, heads: int, head_width: int, bias: bool):
-        """`bias` is that of queries, keys and values."""
-        super().__init__()
-        self.heads = heads
-        self.query_key_value = nn.Linear(width, 3 * heads * head_width, bias)
-        self.out = nn.Linear(heads * head_width, width)
-
-    def forward(self, x: Float[Tensor, "N S width"]) -> Float[Tensor, "N S width"]:
-        query, key, value = rearrange(
-            self.query_key_value(x), "n s (three h c) -> three n h s c", three=3, h=self.heads
-        )
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        return self.out(rearrange(mixed, "n h s c -> n s (h c)"))
-
-
-class VitBlock(nn.Module):
-    """Pre-norm transformer layer with stochastic depth."""
-
-    def __init__(self, config: VitConfig, drop_path: float):
-        super().__init__()
-        width = config.width
-        self.attention_norm = nn.LayerNorm(width, NORM_EPSILON)
-        self.attention = FusedAttention(width, config.heads, width // config.heads, bias=True)
-        self.feed_forward_norm = nn.LayerNorm(width, NORM_EPSILON)
-        self.feed_forward = FeedForward(width, config.expansion * width)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Float[Tensor, "N S width"]) -> Float[Tensor, "N S width"]:
-        x = x + self.drop_path(self.attention(self.attention_norm(x)))
-        return x + self.drop_path(self.feed_forward(self.feed_forward_norm(x)))
-
-
 class VitBackbone(nn.Module):
     """Normalised square crops to one token for each patch, row by row."""
 
@@ -114,7 +59,9 @@ class VitBackbone(nn.Module):
         self.positions = nn.Parameter(torch.empty(1 + rows * columns, config.width))
         nn.init.trunc_normal_(self.positions, std=0.02)
         chances = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
-        self.blocks = nn.ModuleList(VitBlock(config, chance) for chance in chances)
+        self.blocks = nn.ModuleList(
+            VisionBlock(config.width, config.heads, config.expansion, chance) for chance in chances
+        )
         self.norm = nn.LayerNorm(config.width, NORM_EPSILON)
 
     def forward(self, images: Float[Tensor, "N 3 crop crop"]) -> Float[Tensor, "N S width"]:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from temporal_hmr.configuration import Config
-from temporal_hmr.models.backbones_vit import FusedAttention
 from temporal_hmr.models.body_decoder import BodyTokens
 from temporal_hmr.models.heads import BodyReadout, RotationHead, standing_person
 from temporal_hmr.models.layers import FeedForward, MixerLayer
+from temporal_hmr.models.vision_block import FusedAttention
 from temporal_hmr.skeleton import SMPL24
 from temporal_hmr.tokenizers.rotations import (
     TOKENISED,

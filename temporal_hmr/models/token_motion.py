@@ -23,7 +23,7 @@ from temporal_hmr.configuration import Config
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.body_decoder import BodyTokens
 from temporal_hmr.models.joint_motion import JointMotion, JointMotionConfig
-from temporal_hmr.models.token_transformer import PreNormBlock
+from temporal_hmr.models.vision_block import VisionBlock
 from temporal_hmr.skeleton import SMPL24
 
 
@@ -50,7 +50,7 @@ class TokenMotion(nn.Module):
         nn.init.trunc_normal_(self.positions, std=0.02)
         self.mask_token = nn.Parameter(torch.zeros(width)) if config.mask_ratio > 0 else None
         self.blocks = nn.ModuleList(
-            PreNormBlock(width, config.heads, config.expansion) for _ in range(config.layers)
+            VisionBlock(width, config.heads, config.expansion) for _ in range(config.layers)
         )
 
     def forward(

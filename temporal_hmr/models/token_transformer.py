@@ -6,16 +6,15 @@ no positional embedding.
 """
 
 import torch
-from einops import rearrange, repeat
-from jaxtyping import Bool, Float
+from einops import repeat
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from temporal_hmr.configuration import Config
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.body_decoder import BodyTokens
-from temporal_hmr.models.layers import FeedForward
+from temporal_hmr.models.vision_block import NORM_EPSILON, VisionBlock
 from temporal_hmr.skeleton import SMPL24
 
 
@@ -31,40 +30,6 @@ class TokenTransformerConfig(Config):
     """Patches along a side of the crop."""
 
 
-class PreNormBlock(nn.Module):
-    """Transformer block of the vision transformers; one layer makes query, key and value.
-
-    Unlike the package's own blocks its normalisations add 1e-6 and not 1e-5 to the variance, as
-    published weights expect.
-    """
-
-    def __init__(self, width: int, heads: int, expansion: int):
-        super().__init__()
-        if width % heads:
-            raise InputError(f"a width of {width} cannot be shared by {heads} attention heads")
-        self.heads = heads
-        self.attention_norm = nn.LayerNorm(width, eps=1e-6)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.feed_forward_norm = nn.LayerNorm(width, eps=1e-6)
-        self.feed_forward = FeedForward(width, expansion * width)
-
-    def forward(
-        self, x: Float[Tensor, "N S width"], seen: Bool[Tensor, "N S"] | None = None
-    ) -> Float[Tensor, "N S width"]:
-        """`seen` says which tokens may be looked at; at least one per sequence."""
-        query, key, value = rearrange(
-            self.query_key_value(self.attention_norm(x)),
-            "n s (three h c) -> three n h s c",
-            three=3,
-            h=self.heads,
-        )
-        mask = None if seen is None else seen[:, None, None, :]
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = x + self.out(rearrange(mixed, "n h s c -> n s (h c)"))
-        return x + self.feed_forward(self.feed_forward_norm(x))
-
-
 class TokenTransformer(nn.Module):
     """The spatial transformer: what one frame says of each joint, the shape and the camera."""
 
@@ -77,9 +42,9 @@ class TokenTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.empty(1, width))
         self.positions = nn.Parameter(torch.empty(1 + config.grid**2, width))
         self.blocks = nn.ModuleList(
-            PreNormBlock(width, config.heads, config.expansion) for _ in range(config.layers)
+            VisionBlock(width, config.heads, config.expansion) for _ in range(config.layers)
         )
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm = nn.LayerNorm(width, NORM_EPSILON)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 nn.init.trunc_normal_(parameter, std=0.02)
