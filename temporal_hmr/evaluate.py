@@ -84,7 +84,7 @@ def _refuse_idle(options: Namespace) -> None:
     mocap, scored = ("subjects", "seed"), ("predictions", "format", "smpl", "sequences")
     idle: tuple[str, ...] = mocap
     if options.dataset == "mocap":
-        idle = (*tracked[:-1], *scored)
+        idle = (*tracked[:-1], *scored, "skip_broken", "strict")
     elif options.predictions is not None:
         idle = (*mocap, *tracked)
     elif options.format is not None:
@@ -92,9 +92,11 @@ def _refuse_idle(options: Namespace) -> None:
     if options.dataset != "3dpw":
         idle = (*idle, "split")
     for name in idle:
-        if getattr(options, name) is not None:
+        if getattr(options, name) not in (None, False):
             with_what = "--predictions" if options.predictions else f"--dataset {options.dataset}"
-            raise InputError(f"--{name} does nothing with {with_what}: leave it out")
+            raise InputError(
+                f"--{name.replace('_', '-')} does nothing with {with_what}: leave it out"
+            )
 
 
 def _default_name(options: Namespace) -> str:

@@ -110,6 +110,13 @@ def test_duplicates_are_left_out_and_named() -> None:
     assert found.notes == ("twin claims street_0 as well and is left out",)
 
 
+def test_a_duplicate_is_said_to_claim_whom_it_fits_best() -> None:
+    """Not whoever happens to be labelled first."""
+    near = [person("street_0", 0.5), person("street_1", 0.8)]
+    motions = [predicted("a", 0.5), predicted("b", 0.8), predicted("twin", 0.78, range(6))]
+    assert assign(near, motions, BODIES).notes == ("twin claims street_1 as well and is left out",)
+
+
 def test_people_exchanged_halfway_get_one_track_each() -> None:
     """Both tracks fit both people alike; nobody may end up with two, and nobody with none."""
     there, back = predicted("x", -0.8), predicted("y", 0.8)

@@ -50,16 +50,16 @@ def assign(
     if len(people) == len(motions) == 1:
         return Assignment({people[0].name: motions[0]})
     parts: dict[str, list[PredictedMotion]] = {person.name: [] for person in people}
-    claims, likely = [], {}
+    claims = []
     for number, motion in enumerate(motions):
         boxes = _boxes(motion, people[0], bodies)
         for person in people:
             mean, total = _overlap(person, motion, boxes)
             if mean >= LEAST_OVERLAP:
                 claims.append((-total, number, person.name))
-                likely.setdefault(number, person.name)
-    placed = set()
+    placed, likely = set(), {}
     for _, number, name in sorted(claims):
+        likely.setdefault(number, name)
         if number not in placed and not _is_taken(motions[number], parts[name]):
             parts[name].append(motions[number])
             placed.add(number)

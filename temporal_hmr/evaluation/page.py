@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
-from temporal_hmr.evaluation.score import OTHER_GAPS, TRUTH, SequenceScores
+from temporal_hmr.evaluation.score import OTHER_GAPS, TRUTH, SequenceScores, coverage
 from temporal_hmr.evaluation.summary import (
     Figure,
     Run,
@@ -19,7 +19,7 @@ from temporal_hmr.evaluation.summary import (
     sequence_figures,
     unit,
 )
-from temporal_hmr.evaluation.tables import Results, coverage, switches
+from temporal_hmr.evaluation.tables import Results, switches
 from temporal_hmr.metrics import FrameValues
 from temporal_hmr.output.moments import PICTURE_KEY, blank_picture, skeleton_picture
 from temporal_hmr.output.report import Column, Curve, Moment, Report, Row, SequencePlots

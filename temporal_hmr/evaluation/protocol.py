@@ -63,7 +63,7 @@ class Protocol(Config):
     """Whether differences in time are taken across frames that are not scored, as published, or
     between neighbours only. The other kind is reported beside it."""
     stitched: bool = False
-    """Whether all sequences are laid end to end before differences in time are taken."""
+    """Whether all sequences are laid end to end before the acceleration error is taken."""
     acceleration_unit: Literal["mm/frame^2", "m/s^2"] = "m/s^2"
     acceleration_trim: int = Field(default=0, ge=0)
     """Values dropped at both ends of every sequence."""
@@ -155,6 +155,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
             "metrics": ("mpjpe", "pa_mpjpe", "acceleration_error", "acceleration", "jitter_world"),
             "joints": "smpl24",
             "root": "pelvis",
+            "truth_body": "neutral",
             "acceleration_unit": "mm/frame^2",
             "gaps": "safe",
         }
@@ -233,6 +234,9 @@ _DEPENDENTS: Mapping[str, set[str]] = {
 
 
 def _matters(switch: str, protocol: Protocol) -> bool:
+    by_kinematics = protocol.joints == "smpl24" and protocol.vertices == "root"
+    if switch == "regress_at" and by_kinematics:
+        return False
     dependents = _DEPENDENTS.get(switch)
     return dependents is None or bool(dependents & set(protocol.metrics))
 

@@ -1,6 +1,6 @@
 """Scores of one person in one video under a protocol, and their summary over a dataset."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -74,11 +74,12 @@ class SequenceScores:
     rooted: tuple[Float[Tensor, "N J 3"], Float[Tensor, "N J 3"]] | None = None
     """Root-relative joints of prediction and truth, for protocols that stitch sequences."""
 
-    @property
-    def coverage(self) -> float:
-        """Share of the wanted frames that have a prediction; NaN if none is wanted."""
-        wanted = int(self.wanted.sum())
-        return float((self.wanted & self.predicted).sum()) / wanted if wanted else float("nan")
+
+def coverage(scores: Sequence[SequenceScores]) -> float:
+    """Share of the wanted frames that have a prediction, over all sequences; NaN if none is."""
+    wanted = sum(int(each.wanted.sum()) for each in scores)
+    found = sum(int((each.wanted & each.predicted).sum()) for each in scores)
+    return found / wanted if wanted else float("nan")
 
 
 def score_sequence(

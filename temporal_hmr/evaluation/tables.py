@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from io import StringIO
 
 from temporal_hmr.evaluation.protocol import Protocol, described
-from temporal_hmr.evaluation.score import DIFFERENCES, OTHER_GAPS, TRUTH, SequenceScores
+from temporal_hmr.evaluation.score import DIFFERENCES, OTHER_GAPS, TRUTH, SequenceScores, coverage
 from temporal_hmr.evaluation.summary import (
     Figure,
     Run,
@@ -117,13 +117,6 @@ def _comparison(results: Results) -> str:
     return "\n".join(lines)
 
 
-def coverage(scores: Sequence[SequenceScores]) -> float:
-    """Share of the wanted frames that have a prediction, over all sequences."""
-    wanted = sum(int(each.wanted.sum()) for each in scores)
-    found = sum(int((each.wanted & each.predicted).sum()) for each in scores)
-    return found / wanted if wanted else math.nan
-
-
 def _number(value: float, metric: str) -> str:
     if math.isnan(value):
         return "nan"
@@ -169,7 +162,7 @@ def _plain_sequence(scores: SequenceScores, skip_nan: bool) -> dict[str, object]
         "wanted": int(scores.wanted.sum()),
         "scored": int(scores.scored.sum()),
         "filled": int((scores.scored & scores.filled).sum()),
-        "coverage": scores.coverage,
+        "coverage": coverage([scores]),
         "notes": list(scores.notes),
         **_plain(sequence_figures(scores, skip_nan)),
     }
