@@ -21,6 +21,11 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 def load_config(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     """Read a YAML file as settings of the given kind; raises `InputError` naming file and field."""
+    return parse_config(read_settings(path), kind, str(path))
+
+
+def read_settings(path: Path) -> object:
+    """The plain values of a YAML file, {} of an empty one; raises `InputError` naming the file."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -32,7 +37,7 @@ def load_config(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise InputError(f"{path} is not valid YAML: {problem}") from error
-    return parse_config(values if values is not None else {}, kind, str(path))
+    return values if values is not None else {}
 
 
 def parse_config(values: object, kind: type[AnyConfig], source: str) -> AnyConfig:

@@ -1,4 +1,7 @@
-"""Train tokenizer, frames, then motion: `python -m temporal_hmr.train CONFIG --data MOCAP`."""
+"""Train tokenizer, frames, then motion: `python -m temporal_hmr.train CONFIG --data MOCAP`.
+
+A configuration with a single lesson, `training`, is that of the rotation tokenizer.
+"""
 
 import json
 from collections.abc import Sequence
@@ -11,9 +14,9 @@ from pydantic import Field
 from temporal_hmr.body.load import load_body
 from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.command_line import DoorParser, run_door
-from temporal_hmr.configuration import Config, load_config
+from temporal_hmr.configuration import Config, parse_config, read_settings
 from temporal_hmr.data.detector_noise import DetectorNoise
-from temporal_hmr.data.mocap import read_takes
+from temporal_hmr.data.mocap import read_takes, split_subjects
 from temporal_hmr.data.synthetic import Augmentation, MotionBank
 from temporal_hmr.device import choose_device
 from temporal_hmr.errors import InputError
@@ -22,6 +25,7 @@ from temporal_hmr.models.hmr import Hmr, HmrConfig, PosedBody
 from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
 from temporal_hmr.training.loop import LoopSettings, fit, make_folder
+from temporal_hmr.training.rotation_task import RotationTrainingConfig, train_rotations
 from temporal_hmr.training.tasks import HmrTask, TokenizerTask, Windows
 
 
@@ -65,11 +69,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
     options = parser.parse_args(arguments)
-    config = load_config(options.config, TrainingConfig)
+    values = read_settings(options.config)
+    # Only the rotation tokenizer has a single lesson.
+    alone = isinstance(values, dict) and "training" in values
     folder = options.output or Path("runs") / options.config.stem
     device = choose_device(options.device)
+    source = str(options.config)
     try:
-        print(train(config, options.data, folder, device))
+        if alone:
+            rotations = parse_config(values, RotationTrainingConfig, source)
+            _claim(folder, rotations)
+            takes = read_takes(options.data)
+            print(train_rotations(rotations, takes, load_body(), folder, device))
+        else:
+            config = parse_config(values, TrainingConfig, source)
+            print(train(config, options.data, folder, device))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"the same command continues {folder} from its last checkpoint"
@@ -105,12 +119,12 @@ def train(config: TrainingConfig, data: Path, folder: Path, device: torch.device
     return path
 
 
-def _claim(folder: Path, config: TrainingConfig) -> None:
+def _claim(folder: Path, config: Config) -> None:
     """Refuse to continue a run with other settings; how long to train may change."""
     make_folder(folder)
     path = folder / "config.json"
     values = config.model_dump(mode="json")
-    lessons = [name for name in values if name.endswith("_training")]
+    lessons = [name for name in values if name.endswith("training")]
     for name in (name for name in lessons if values[name] is not None):
         for free in ("steps", "save_every", "evaluate_every"):
             del values[name][free]
@@ -127,17 +141,8 @@ def _claim(folder: Path, config: TrainingConfig) -> None:
 
 def _windows(config: TrainingConfig, data: Path) -> Windows:
     takes = read_takes(data)
-    held_out, ignored = set(config.mocap.held_out), set(config.mocap.ignored)
-    subjects = {take.subject for take in takes}
-    if unknown := (held_out | ignored) - subjects:
-        raise InputError(
-            f"{data} has no subject {min(unknown)} to leave out; "
-            f"it has {', '.join(sorted(subjects))}"
-        )
-    training = [take for take in takes if take.subject not in held_out | ignored]
-    evaluation = [take for take in takes if take.subject in held_out]
-    if not training or not evaluation:
-        raise InputError("mocap.held_out leaves nothing to train on, or nothing to evaluate on")
+    mocap = config.mocap
+    training, evaluation = split_subjects(takes, mocap.held_out, mocap.ignored)
     body = load_body()
     if config.model.body != body.name:
         raise InputError(f"model.body: there is no body {config.model.body}, only {body.name}")

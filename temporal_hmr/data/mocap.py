@@ -6,7 +6,7 @@ the same; we leave the hands at rest.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,27 @@ _POSE_WIDTHS = {72: "SMPL", 156: "SMPL-H", 165: "SMPL-X"}
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")
 _STILL_COLLAR = math.radians(1)
 _COLLARS = (("left_collar", "left_shoulder", 1.0), ("right_collar", "right_shoulder", -1.0))
+
+
+def split_subjects(
+    takes: Sequence[MocapTake], held_out: Collection[str], ignored: Collection[str]
+) -> tuple[list[MocapTake], list[MocapTake]]:
+    """Takes to train on and takes to evaluate on: whole subjects, none on both sides.
+
+    Raises `InputError` for a subject that the data lacks, or if one side stays empty.
+    """
+    aside = {*held_out, *ignored}
+    subjects = {take.subject for take in takes}
+    if unknown := aside - subjects:
+        raise InputError(
+            f"the data has no subject {min(unknown)} to leave out; "
+            f"it has {', '.join(sorted(subjects))}"
+        )
+    training = [take for take in takes if take.subject not in aside]
+    evaluation = [take for take in takes if take.subject in held_out]
+    if not training or not evaluation:
+        raise InputError("held_out leaves nothing to train on, or nothing to evaluate on")
+    return training, evaluation
 
 
 def read_take(

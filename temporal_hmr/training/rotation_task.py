@@ -12,9 +12,8 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams, flip_rotations
 from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.configuration import Config
-from temporal_hmr.data.mocap import MocapTake
+from temporal_hmr.data.mocap import MocapTake, split_subjects
 from temporal_hmr.data.synthetic import MotionBank
-from temporal_hmr.errors import InputError
 from temporal_hmr.rotation import axis_angle_to_matrix, geodesic_angle
 from temporal_hmr.skeleton import SMPL24
 from temporal_hmr.tokenizers.rotations import TOKENISED, RotationTokenizer, RotationTokenizerConfig
@@ -82,17 +81,8 @@ class Poses:
     @staticmethod
     def of(takes: list[MocapTake], held_out: set[str], ignored: set[str]) -> "Poses":
         """Whole subjects on one side; raises `InputError` if one side stays empty."""
-        subjects = {take.subject for take in takes}
-        if unknown := (held_out | ignored) - subjects:
-            raise InputError(
-                f"there is no subject {min(unknown)} to leave out; "
-                f"there are {', '.join(sorted(subjects))}"
-            )
-        train = [take for take in takes if take.subject not in held_out | ignored]
-        evaluation = [take for take in takes if take.subject in held_out]
-        if not train or not evaluation:
-            raise InputError("held_out leaves nothing to train on, or nothing to evaluate on")
-        return Poses(MotionBank.of(train), MotionBank.of(evaluation))
+        training, evaluation = split_subjects(takes, held_out, ignored)
+        return Poses(MotionBank.of(training), MotionBank.of(evaluation))
 
 
 class RotationTask:
