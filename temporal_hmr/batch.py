@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from temporal_hmr.body.params import SmplParams
@@ -28,6 +28,8 @@ class CropWindow:
     """Seconds; only differences matter."""
     valid: Bool[Tensor, "B T"]
     """False for padding, which no valid frame may be influenced by."""
+    images: UInt8[Tensor, "B T 3 side side"] | None = None
+    """RGB of the box, for models that look at it; black beyond the image's edges."""
 
 
 @dataclass(frozen=True, eq=False)
