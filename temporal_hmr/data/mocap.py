@@ -19,6 +19,7 @@ from torch import Tensor
 from temporal_hmr.archive import read_arrays
 from temporal_hmr.data.bvh import read_bvh
 from temporal_hmr.data.take import MocapTake, looked_up_axis, resample, turned_y_up
+from temporal_hmr.data.take_faults import sound_pieces
 from temporal_hmr.errors import InputError
 from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import SMPL24
@@ -30,6 +31,7 @@ __all__ = [
     "read_takes",
     "resample",
     "share_shoulder_elevation",
+    "split_subjects",
 ]
 
 _BODY_JOINTS = 22
@@ -44,7 +46,9 @@ def split_subjects(
 ) -> tuple[list[MocapTake], list[MocapTake]]:
     """Takes to train on and takes to evaluate on: whole subjects, none on both sides.
 
-    Raises `InputError` for a subject that the data lacks, or if one side stays empty.
+    Faults of capture are cut out of the former (`sound_pieces`); the latter stay as they are, so
+    that figures compare. Raises `InputError` for a subject that the data lacks, or if one side
+    stays empty.
     """
     aside = {*held_out, *ignored}
     subjects = {take.subject for take in takes}
@@ -53,7 +57,9 @@ def split_subjects(
             f"the data has no subject {min(unknown)} to leave out; "
             f"it has {', '.join(sorted(subjects))}"
         )
-    training = [take for take in takes if take.subject not in aside]
+    training = [
+        piece for take in takes if take.subject not in aside for piece in sound_pieces(take)
+    ]
     evaluation = [take for take in takes if take.subject in held_out]
     if not training or not evaluation:
         raise InputError("held_out leaves nothing to train on, or nothing to evaluate on")
