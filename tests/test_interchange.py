@@ -19,7 +19,7 @@ from interchange_files import (
     wham_contents,
     write_gvhmr,
 )
-from test_output import PROVENANCE, make_motion
+from result_motions import PROVENANCE, make_motion
 
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.errors import InputError

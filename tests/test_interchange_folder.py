@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from interchange_files import dump, wham_contents, write_gvhmr
-from test_output import PROVENANCE, make_motion
+from result_motions import PROVENANCE, make_motion
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.interchange.folder import read_folder

@@ -71,12 +71,17 @@ def detect(
     image_size: Float[Tensor, "B 2"],
     noise: DetectorNoise,
     generator: Generator,
+    hidden: Bool[Tensor, "B T J"] | None = None,
 ) -> Detections:
-    """Turn true COCO23 projections (pixels) into detections; each clip has its own conditions."""
+    """Turn true COCO23 projections (pixels) into detections; each clip has its own conditions.
+
+    `hidden` says which keypoints something stands before; without it, things are made up.
+    """
     batch, _, joints, _ = pixels.shape
     draw = _Draw(generator, batch)
     extent = (pixels.amax(-2) - pixels.amin(-2)).amax(-1)[..., None]
-    hidden = _behind_occluder(pixels, times, noise, draw)
+    if hidden is None:
+        hidden = _behind_occluder(pixels, times, noise, draw)
     outside = ((pixels < 0) | (pixels > image_size[:, None, None])).any(-1)
     wave = smooth_noise(times, joints, 0.5, generator)
     difficulty = torch.sigmoid(1.5 * wave + draw.normal(1, joints) + draw.normal(1, 1) - 3.7)

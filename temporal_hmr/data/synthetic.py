@@ -1,9 +1,9 @@
 """Motion capture seen through random cameras: training windows with known truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -13,8 +13,10 @@ from temporal_hmr.configuration import Config
 from temporal_hmr.crops import cut_window, readable, to_box
 from temporal_hmr.data.detector_noise import DetectorNoise, detect, smooth_noise
 from temporal_hmr.data.mocap import MocapTake, share_shoulder_elevation
+from temporal_hmr.data.scene import Scene
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import PosedBody
+from temporal_hmr.rendering.renderer import Renderer
 from temporal_hmr.rotation import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
 from temporal_hmr.skeleton import SMPL24
 
@@ -110,17 +112,6 @@ def _through(corners: list[Tensor], fraction: Tensor) -> Tensor:
     return first + fraction * (slope_in + fraction * (square + fraction * cubic))
 
 
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """Bodies before cameras."""
-
-    smpl: SmplParams
-    """Camera frame, batch axes B, T."""
-    times: Float[Tensor, "B T"]
-    focal: Float[Tensor, "B"]
-    image_size: Float[Tensor, "B 2"]
-
-
 def synthesise(
     bank: MotionBank,
     body: PosedBody,
@@ -128,14 +119,26 @@ def synthesise(
     augmentation: Augmentation,
     noise: DetectorNoise,
     generator: Generator,
+    renderer: Renderer | None = None,
 ) -> tuple[CropWindow, BodyTarget]:
-    """A batch of windows (`shape` = clips, frames) and their truth."""
+    """A batch of windows (`shape` = clips, frames) and their truth.
+
+    With a renderer the windows have images, and what stands in the way in them hides keypoints.
+    """
     times = _frame_times(shape, augmentation, generator)
     rotations, translation = _motion(bank, times, augmentation, generator)
     betas = augmentation.shape_spread * torch.randn(shape[0], 1, 10, generator=generator)
     betas = betas.clamp(-3, 3).expand(*shape, 10)
     scene = place(rotations, translation, betas, times, body, augmentation, generator)
-    return observe(scene, body, noise, augmentation.assumed_focal_share, generator)
+    if renderer is None:
+        return observe(scene, body, noise, augmentation.assumed_focal_share, generator)
+    points = body.body.regress(scene.smpl, body.detector_points)
+    around = renderer.surround(scene, points, bank.draw(times, generator), generator)
+    window, target = observe(
+        scene, body, noise, augmentation.assumed_focal_share, generator, around.hidden
+    )
+    images = renderer.draw(scene, around, window, generator)
+    return replace(window, images=images), target
 
 
 def observe(
@@ -144,13 +147,14 @@ def observe(
     noise: DetectorNoise,
     assumed_focal_share: float,
     generator: Generator,
+    hidden: Bool[Tensor, "B T J"] | None = None,
 ) -> tuple[CropWindow, BodyTarget]:
-    """What a detector reports of a scene, cut into windows, with the truth beside it."""
-    points = body.body.regress(scene.smpl, body.detector_points)
-    center = scene.image_size / 2
-    focal = scene.focal[:, None, None, None]
-    pixels = points[..., :2] / points[..., 2:] * focal + center[:, None, None]
-    detections = detect(pixels, scene.times, scene.image_size, noise, generator)
+    """What a detector reports of a scene, cut into windows, with the truth beside it.
+
+    `hidden` says which keypoints are behind something; without it things are made up.
+    """
+    pixels = scene.project(body.body.regress(scene.smpl, body.detector_points))
+    detections = detect(pixels, scene.times, scene.image_size, noise, generator, hidden)
     told = _told_focal(scene, assumed_focal_share, generator)
     # A clip in which next to nothing is seen would only teach guessing.
     valid = readable(detections.scores)[:, None].expand_as(scene.times)
@@ -161,12 +165,12 @@ def observe(
         scene.times,
         valid,
         told[:, None].expand(-1, 2),
-        center,
+        scene.image_size / 2,
     )
     smpl = _as_seen_with(told, scene, body)
     known = torch.ones(len(told), dtype=torch.bool)
     keypoints = to_box(pixels, window.box_center, window.box_size)
-    target = BodyTarget(smpl, body.body.joints(smpl), keypoints, known, known)
+    target = BodyTarget(smpl, body.body.joints(smpl), keypoints, known, known, known)
     return window, target
 
 
@@ -273,8 +277,10 @@ def place(
 
     orient = world_to_camera @ rotations[:, :, 0]
     rotations = torch.cat([orient[:, :, None], rotations[:, :, 1:]], 2)
-    transl = pelvis - body.pelvis_at_rest(betas)
-    return Scene(SmplParams.from_rotations(rotations, betas, transl), times, focal, size)
+    rest = body.pelvis_at_rest(betas)
+    smpl = SmplParams.from_rotations(rotations, betas, pelvis - rest)
+    origin = pelvis - (world_to_camera @ (translation + rest)[..., None])[..., 0]
+    return Scene(smpl, times, focal, size, world_to_camera, origin)
 
 
 def _log(value: float) -> float:

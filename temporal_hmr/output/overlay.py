@@ -17,7 +17,7 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.native_output import silenced
 from temporal_hmr.output.npz import atomic_path
-from temporal_hmr.output.rasterize import Drawing, Surface
+from temporal_hmr.rasterize import Drawing, Surface
 from temporal_hmr.skeleton import Skeleton
 
 _PALETTE = (

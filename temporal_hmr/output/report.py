@@ -8,7 +8,7 @@ import hashlib
 import html
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -43,9 +43,11 @@ class Row:
     frames: int
     """How many the values rest on."""
     coverage: float
-    """0..1: of the frames that the protocol wants, the share with a prediction."""
-    values: tuple[float, ...]
-    """One for each column; NaN where there is none."""
+    """0..1: of the frames that the protocol wants, the share with a prediction; NaN if it wants
+    none."""
+    values: tuple[float | None, ...]
+    """One for each column; None where there is nothing to measure, NaN where a prediction is not a
+    number."""
     note: str = ""
 
 
@@ -132,8 +134,9 @@ def _warnings(warnings: Sequence[str]) -> str:
 def _overall(report: Report) -> str:
     row, tiles = report.overall, []
     for column, value, scale in zip(report.columns, row.values, _scales(report), strict=True):
-        unit = f" <small>{_text(column.unit)}</small>" if math.isfinite(value) else ""
-        number = number_text(value, scale)
+        finite = value is not None and math.isfinite(value)
+        unit = f" <small>{_text(column.unit)}</small>" if finite else ""
+        number = _value_text(value, scale, row.coverage)
         tiles.append((_text(column.name), f"{number}{unit}", _value_class(value)))
     tiles.append(("coverage", _percent(row.coverage), _coverage_class(row.coverage)))
     tiles.append(("frames", f"{row.frames}", ""))
@@ -150,19 +153,25 @@ def _table(report: Report) -> str:
         "<th>frames</th>",
         "<th>coverage</th>",
         *(_heading(column) for column in report.columns),
-        '<th class="text">note</th>',
     ]
+    noted = any(row.note for row in report.rows)
+    if noted:
+        heads.append('<th class="text">note</th>')
     links = {
         plots.name: number for number, plots in reversed(list(enumerate(report.sequences, start=1)))
     }
     scales, worst = _scales(report), _worst(report)
-    body = "\n".join(_row(row, links.get(row.name), scales, worst) for row in report.rows)
-    # Its note stands beside the large numbers already.
-    foot = _row(replace(report.overall, note=""), None, scales, [math.nan] * len(scales))
+    rows = [_row(row, links.get(row.name), scales, worst) for row in report.rows]
+    foot = _row(report.overall, None, scales, [math.nan] * len(scales))
+    if noted:
+        rows = [row + _note(each.note) for row, each in zip(rows, report.rows, strict=True)]
+        # Its note stands beside the large numbers already.
+        foot += _note("")
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return (
         '<h2 id="sequences">Sequences</h2>\n<div class="wide">\n<table class="sortable">\n'
         f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n"
-        f"<tfoot>\n{foot}\n</tfoot>\n</table>\n</div>\n"
+        f"<tfoot>\n<tr>{foot}</tr>\n</tfoot>\n</table>\n</div>\n"
         '<p class="hint">Lower is better where the heading does not say otherwise. '
         "Bold: the worst of its column.</p>"
     )
@@ -178,9 +187,8 @@ def _scales(report: Report) -> list[float]:
     """For each column the magnitude that sets its decimals: the overall value's if it has one."""
     scales = []
     for number, overall in enumerate(report.overall.values):
-        magnitudes = [abs(row.values[number]) for row in report.rows]
-        largest = max((value for value in magnitudes if math.isfinite(value)), default=0.0)
-        scales.append(abs(overall) if math.isfinite(overall) and overall else largest)
+        largest = max((abs(value) for value in _finite(report.rows, number)), default=0.0)
+        scales.append(abs(overall) if overall and math.isfinite(overall) else largest)
     return scales
 
 
@@ -188,11 +196,15 @@ def _worst(report: Report) -> list[float]:
     """For each column its worst value; NaN where all are alike."""
     worst = []
     for number, column in enumerate(report.columns):
-        values = [row.values[number] for row in report.rows]
-        finite = [value for value in values if math.isfinite(value)]
+        values = _finite(report.rows, number)
         choose = max if column.lower_is_better else min
-        worst.append(choose(finite) if len(set(finite)) > 1 else math.nan)
+        worst.append(choose(values) if len(set(values)) > 1 else math.nan)
     return worst
+
+
+def _finite(rows: Iterable[Row], column: int) -> list[float]:
+    values = (row.values[column] for row in rows)
+    return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def _row(row: Row, section: int | None, scales: list[float], worst: list[float]) -> str:
@@ -207,28 +219,39 @@ def _row(row: Row, section: int | None, scales: list[float], worst: list[float])
     ]
     for value, scale, low in zip(row.values, scales, worst, strict=True):
         kind = "worst" if value == low else _value_class(value)
-        cells.append(
-            f'<td{_class(kind)} data-sort="{float(value)!r}">{number_text(value, scale)}</td>'
-        )
-    note = _text(row.note)
-    return f'<tr>{"".join(cells)}<td class="text" data-sort="{note}">{note}</td></tr>'
+        sort = math.nan if value is None else float(value)
+        text = _value_text(value, scale, row.coverage)
+        cells.append(f'<td{_class(kind)} data-sort="{sort!r}">{text}</td>')
+    return "".join(cells)
+
+
+def _note(note: str) -> str:
+    return f'<td class="text" data-sort="{_text(note)}">{_text(note)}</td>'
 
 
 def _class(kind: str) -> str:
     return f' class="{kind}"' if kind else ""
 
 
-def _value_class(value: float) -> str:
+def _value_text(value: float | None, scale: float, coverage: float) -> str:
+    if value is not None:
+        return number_text(value, scale)
+    return "no prediction" if coverage == 0 else "no value"
+
+
+def _value_class(value: float | None) -> str:
+    if value is None:
+        return "absent"
     return "" if math.isfinite(value) else "nan"
 
 
 def _coverage_class(coverage: float) -> str:
-    return "nan" if math.isnan(coverage) else "partial" if coverage < 1 else ""
+    return "absent" if math.isnan(coverage) else "partial" if coverage < 1 else ""
 
 
 def _percent(share: float) -> str:
     if math.isnan(share):
-        return number_text(share, 1)
+        return "no frame counts"
     if share == 1:
         return "100\xa0%"
     percent = f"{100 * share:.1f}"

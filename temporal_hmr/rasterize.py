@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import sparse
 
@@ -43,6 +43,12 @@ class Window:
     def slices(self) -> tuple[slice, slice]:
         """Rows and columns, to index an image with."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def touches_border(self, camera: Camera) -> bool:
+        """Whether there may be more beyond the camera's image."""
+        whole = (0, 0, camera.width, camera.height)
+        own = (self.left, self.top, self.right, self.bottom)
+        return any(edge == limit for edge, limit in zip(own, whole, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +105,17 @@ class Surface:
 
         Vertices are in the camera frame, metres. Triangles reaching nearer than `NEAR` are omitted.
         """
+        faces, visible = self.faces, vertices
         in_front = vertices[:, 2] > NEAR
-        faces = self.faces[in_front[self.faces].all(axis=1)]
+        if not in_front.all():
+            faces, visible = faces[in_front[faces].all(axis=1)], vertices[in_front]
         if len(faces) == 0:
             return None
-        window = _visible_window(vertices[in_front], camera)
+        window = _visible_window(visible, camera)
         if window is None:
             return None
+        if window.touches_border(camera):
+            faces = faces[_partly_inside(vertices, faces, camera)]
         return _rasterize(vertices, faces, colors, camera, window)
 
 
@@ -119,14 +129,31 @@ def require_rasterizer() -> None:
 
 
 def _visible_window(points: Float[ndarray, "v 3"], camera: Camera) -> Window | None:
-    focal, center = camera.focal.numpy(), camera.center.numpy()
-    pixels = points[:, :2] / points[:, 2:] * focal + center
-    size = np.array([camera.width, camera.height])
-    low = np.clip(np.floor(pixels.min(axis=0)), 0, size).astype(int)
-    high = np.clip(np.ceil(pixels.max(axis=0)), 0, size).astype(int)
-    if (low >= high).any():
-        return None
-    return Window(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    edges = []
+    # One axis at a time: numpy is slow to reduce rows of two.
+    for axis, size in enumerate((camera.width, camera.height)):
+        slopes = points[:, axis] / points[:, 2]
+        focal, center = float(camera.focal[axis]), float(camera.center[axis])
+        low, high = (float(slopes.min()) * focal + center, float(slopes.max()) * focal + center)
+        edges.append((min(max(math.floor(low), 0), size), min(max(math.ceil(high), 0), size)))
+    (left, right), (top, bottom) = edges
+    return Window(left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _partly_inside(
+    vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], camera: Camera
+) -> Bool[ndarray, "f"]:
+    """Triangles in front of the camera that do not lie wholly beyond one edge of its image.
+
+    OpenCV takes its time over those that do, the more the larger they are.
+    """
+    beyond = np.zeros(len(faces), bool)
+    for axis, size in enumerate((camera.width, camera.height)):
+        focal, center = float(camera.focal[axis]), float(camera.center[axis])
+        low = focal * vertices[:, axis] + center * vertices[:, 2]
+        for outside in (low < 0, low > size * vertices[:, 2]):
+            beyond |= outside[faces].all(axis=1)
+    return ~beyond
 
 
 def _rasterize(
