@@ -13,7 +13,7 @@ from torch import Tensor
 
 from temporal_hmr.configuration import Config
 from temporal_hmr.rotation import matrix_to_axis_angle
-from temporal_hmr.skeleton import Skeleton
+from temporal_hmr.skeleton import LSP14, Skeleton
 
 SPIN49 = Skeleton(
     "SPIN49",
@@ -43,20 +43,7 @@ SPIN49 = Skeleton(
         "right_big_toe_openpose",
         "right_small_toe_openpose",
         "right_heel_openpose",
-        "right_ankle",
-        "right_knee",
-        "right_hip",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "right_wrist",
-        "right_elbow",
-        "right_shoulder",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-        "neck",
-        "head_top",
+        *LSP14.joints,
         "pelvis",
         "thorax",
         "spine",

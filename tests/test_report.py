@@ -131,17 +131,34 @@ class TestPage:
         assert "truth" not in text, "the key names a line that is nowhere"
 
     def test_what_is_not_a_number_and_what_is_not_covered_stand_out(self, path: Path) -> None:
-        report = make_report(overall=Row("All", 0, NAN, (float("inf"), NAN)))
+        report = make_report(overall=Row("All", 9, 1.0, (float("inf"), NAN)))
         write_report(report, path)
         cells = re.findall(r'class="(\w+)"[^>]*>([^<]*)</(?:td|dd)>', path.read_text())
         assert [text for kind, text in cells if kind == "partial"] == ["97.5\xa0%"]
-        # The large numbers, a row, the last row.
         wrong = [text for kind, text in cells if kind == "nan"]
-        assert wrong == [
-            *("infinite", "not a number", "not a number"),
+        large, row, last = (
+            ("infinite", "not a number"),
             "not a number",
-            *("not a number", "infinite", "not a number"),
+            ("infinite", "not a number"),
+        )
+        assert wrong == [*large, row, *last]
+
+    def test_what_is_not_there_is_no_broken_number(self, path: Path) -> None:
+        """Nobody predicted, nothing to score, too short a sequence: each says which it is."""
+        rows = (
+            Row("nobody", 0, 0.0, (None, None)),
+            Row("unwanted", 0, NAN, (None, None)),
+            Row("short", 2, 1.0, (50.0, None)),
+        )
+        write_report(make_report(rows=rows), path)
+        cells = re.findall(r'class="(\w+)" data-sort="([^"]*)">([^<]*)</td>', path.read_text())
+        assert [text for kind, _, text in cells if kind == "absent"] == [
+            *("no prediction", "no prediction"),
+            *("no frame counts", "no value", "no value"),
+            "no value",
         ]
+        assert all(sort == "nan" for kind, sort, _ in cells if kind == "absent")
+        assert "not a number" not in parsed(path).text
 
     def test_one_frame_of_many_missing_does_not_look_like_none(self, path: Path) -> None:
         write_report(make_report(overall=Row("All", 9, 0.99999, (1.0, 1.0))), path)

@@ -241,8 +241,22 @@ def world_facts(runs: Sequence[Run], predictions: Predictions) -> tuple[tuple[st
     return (("camera motion", "the true camera poses"),)
 
 
-def shortcomings(run: Run, skip_nan: bool) -> list[str]:
-    """What is missing from the predictions or wrong with them, sequence by sequence."""
+def shortcomings(runs: Sequence[Run], skip_nan: bool) -> list[str]:
+    """What is missing from the predictions or wrong with them, sequence by sequence.
+
+    What is not so in every run names those in which it is.
+    """
+    labels: dict[str, list[str]] = {}
+    for run in runs:
+        for line in _shortcomings(run, skip_nan):
+            labels.setdefault(line, []).append(run.label)
+    return [
+        line if len(where) == len(runs) else f"{line} [{'; '.join(where)}]"
+        for line, where in labels.items()
+    ]
+
+
+def _shortcomings(run: Run, skip_nan: bool) -> list[str]:
     lines = []
     for scores in run.scores:
         missing = np.flatnonzero(scores.wanted & ~scores.predicted)

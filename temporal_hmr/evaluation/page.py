@@ -1,5 +1,6 @@
 """The report of an evaluation: from scores to what stands on its page."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def page(title: str, results: Results, sequences: Mapping[str, LabelledSequence]
     run = results.runs[0]
     names = [str(metric) for metric in run.protocol.metrics]
     columns = tuple(
-        Column(label(name, run.protocol), unit(name, run.protocol), name not in _HIGHER_IS_BETTER)
+        Column(label(name, run.protocol), _unit(name, run), name not in _HIGHER_IS_BETTER)
         for name in names
     )
     rows = tuple(
@@ -55,10 +56,11 @@ def page(title: str, results: Results, sequences: Mapping[str, LabelledSequence]
         *_beside(run, figures),
         *_other_runs(results),
     )
-    shown = _worst_first(run, names[0])[:SHOWN]
+    predicted = [scores for scores in _worst_first(run, names[0]) if scores.scored.any()]
+    shown = predicted[:SHOWN]
     warnings = list(results.warnings)
-    if len(shown) < len(run.scores):
-        warnings.append(f"of {len(run.scores)} sequences the {SHOWN} worst are shown over time")
+    if len(shown) < len(predicted):
+        warnings.append(f"of {len(predicted)} sequences the {SHOWN} worst are shown over time")
     return Report(
         title=title,
         facts=facts,
@@ -77,15 +79,22 @@ def _row(
     figures: Mapping[str, Figure],
     names: Sequence[str],
 ) -> Row:
-    values = tuple(figures[n].value if n in figures else float("nan") for n in names)
+    values = tuple(_value(figures.get(n)) for n in names)
     frames = sum(int(each.scored.sum()) for each in scores)
     note = "; ".join(note for each in scores for note in each.notes) if len(scores) == 1 else ""
     return Row(name, frames, coverage(scores), values, note)
 
 
+def _value(figure: Figure | None) -> float | None:
+    """None without anything to measure; NaN only where a prediction is not a number."""
+    if figure is None or (math.isnan(figure.value) and not figure.num_nan):
+        return None
+    return figure.value
+
+
 def _beside(run: Run, figures: Mapping[str, Figure]) -> list[tuple[str, str]]:
     return [
-        (label(name, run.protocol), f"{figure.value:.2f} {unit(name, run.protocol)}")
+        (label(name, run.protocol), _with_unit(name, figure, run))
         for name, figure in figures.items()
         if name.endswith(TRUTH)
         or (name.endswith(OTHER_GAPS) and figure.value != figures[base_metric(name)].value)
@@ -97,12 +106,24 @@ def _other_runs(results: Results) -> list[tuple[str, str]]:
     for run in results.runs[1:]:
         figures = dataset_figures(run, results.skip_nan)
         values = [
-            f"{label(name, run.protocol)} {figure.value:.2f} {unit(name, run.protocol)}"
+            f"{label(name, run.protocol)} {_with_unit(name, figure, run)}"
             for name, figure in figures.items()
             if name == base_metric(name)
         ]
         facts.append((f"overall, {run.label}", ", ".join(values)))
     return facts
+
+
+def _with_unit(name: str, figure: Figure, run: Run) -> str:
+    value = _value(figure)
+    if value is None:
+        return "no value"
+    return "not a number" if math.isnan(value) else f"{value:.2f} {_unit(name, run)}"
+
+
+def _unit(name: str, run: Run) -> str:
+    """As typeset rather than typed."""
+    return unit(name, run.protocol).replace("^2", "²").replace("^3", "³")
 
 
 def _worst_first(run: Run, metric: str) -> list[SequenceScores]:
@@ -131,7 +152,7 @@ def _curve(name: str, scores: SequenceScores, run: Run) -> Curve:
     truth = scores.values.get(name + TRUTH)
     frames, values = _over_time(scores.values[name], len(scores.wanted))
     reference = None if truth is None else _over_time(truth, len(scores.wanted))[1]
-    return Curve(label(name, run.protocol), unit(name, run.protocol), frames, values, reference)
+    return Curve(label(name, run.protocol), _unit(name, run), frames, values, reference)
 
 
 def _over_time(values: FrameValues, frames: int) -> tuple[Float[ndarray, "T"], Float[ndarray, "T"]]:
@@ -161,7 +182,7 @@ def _moments(scores: SequenceScores, sequence: LabelledSequence) -> tuple[Moment
         Moment(
             frame,
             frame / scores.fps,
-            f"{name} {errors[frame]:.0f} mm",
+            f"{name}\xa0{errors[frame]:.0f}\xa0mm",
             draw(frame, int(place[frame])),
         )
         for frame in chosen
