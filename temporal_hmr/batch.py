@@ -1,6 +1,7 @@
 """The contract of data, model and losses: a window of crops, a prediction, the truth."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
@@ -31,6 +32,11 @@ class CropWindow:
     images: UInt8[Tensor, "B T 3 side side"] | None = None
     """RGB of the box, for models that look at it; black beyond the image's edges."""
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "CropWindow":
+        """The same change to every tensor: another device, some of the clips."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return replace(self, **{name: change(each) for name, each in values if each is not None})
+
 
 @dataclass(frozen=True, eq=False)
 class BodyPrediction:
@@ -40,8 +46,10 @@ class BodyPrediction:
     """Batch axes B, T."""
     joints: Float[Tensor, "B T 24 3"]
     """Kinematic joints in metres."""
+    points: Float[Tensor, "B T J 3"]
+    """The body's own detector keypoints in metres."""
     keypoints: Float[Tensor, "B T J 2"]
-    """The body's own detector keypoints projected into the box (-1..1)."""
+    """The same projected into the box (-1..1)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +65,5 @@ class BodyTarget:
     """Whether rotations, shape and translation are known."""
     has_joints: Bool[Tensor, "B"]
     """Whether 3D joints are known."""
+    trusted: Bool[Tensor, "B"]
+    """Measured or made, and not fitted to pictures."""

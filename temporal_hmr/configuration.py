@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -45,22 +45,50 @@ def parse_config(values: object, kind: type[AnyConfig], source: str) -> AnyConfi
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "(top level)"
-        hint = _nearest(first["loc"], kind) if first["type"] == "extra_forbidden" else ""
-        problem = "is no setting" if hint or first["type"] == "extra_forbidden" else first["msg"]
-        raise InputError(f"{source}: {where}: {problem}{hint}") from error
+        # A misspelt name also leaves the right one missing: it is the one to tell.
+        errors = error.errors()
+        misspelt = [each for each in errors if each["type"] == "extra_forbidden"]
+        first = (misspelt or errors)[0]
+        path, fields = _place(first["loc"], kind)
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(path[-1], fields, n=1)
+            problem = "is no setting" + (f" (did you mean {close[0]}?)" if close else "")
+        elif "expected_tags" in (context := first.get("ctx", {})):
+            problem = f"there is no {context['tag']!r}: choose among {context['expected_tags']}"
+        raise InputError(f"{source}: {'.'.join(path) or '(top level)'}: {problem}") from error
 
 
-def _nearest(location: tuple[int | str, ...], kind: type[BaseModel]) -> str:
-    """' (did you mean ...?)' for a misspelt field, searched in the group it stands in."""
-    group: type[BaseModel] = kind
-    for part in location[:-1]:
-        annotation = (
-            group.model_fields[str(part)].annotation if part in group.model_fields else None
-        )
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return ""
-        group = annotation
-    close = difflib.get_close_matches(str(location[-1]), list(group.model_fields), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+def _place(location: tuple[int | str, ...], kind: type[BaseModel]) -> tuple[list[str], list[str]]:
+    """Where an error is, as the user wrote it, and the fields of the group that it stands in.
+
+    Of several groups that could stand in a place pydantic says which one it took, by its `kind` or
+    the like; nobody wrote that as part of the path.
+    """
+    path: list[str] = []
+    fields: list[str] = []
+    groups = [kind]
+    for part in location:
+        taken = [group for group in groups if part in _named(group)]
+        if len(groups) > 1 and taken:
+            groups = taken
+            continue
+        path.append(str(part))
+        if isinstance(part, str):
+            fields = [name for group in groups for name in group.model_fields]
+            found = [group.model_fields.get(part) for group in groups]
+            groups = [inner for field in found if field for inner in _groups(field.annotation)]
+    return path, fields
+
+
+def _named(group: type[BaseModel]) -> set[str]:
+    """Names by which a group is chosen among others: values of fields that can have no other."""
+    literals = (get_args(field.annotation) for field in group.model_fields.values())
+    return {values[0] for values in literals if len(values) == 1 and isinstance(values[0], str)}
+
+
+def _groups(annotation: object) -> list[type[BaseModel]]:
+    """Groups of settings that may stand in a field, alone or as items of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [group for part in get_args(annotation) for group in _groups(part)]

@@ -83,7 +83,7 @@ def _converted(
         from temporal_hmr.conversion.int_system import read_int
 
         found = read_int(contents)
-        return Converted("int", found.config, found.conversion)
+        return Converted("hmr", found.config, found.conversion)
     if system == "postometro":
         from temporal_hmr.conversion.postometro import read_postometro
 
@@ -100,7 +100,7 @@ def _converted(
         conversion, rotations = read_tokenizer(contents)
         return Converted("rotation-tokenizer", rotations, conversion)
     conversion, whole = read_tokenhmr(contents, tokenizer)
-    return Converted("tokenhmr", whole, conversion)
+    return Converted("hmr", whole, conversion)
 
 
 def _contents(path: Path) -> Mapping[str, object]:

@@ -4,9 +4,12 @@ Training and tracking cut their windows with this same code, window by window, s
 use what it met in training.
 """
 
+import math
+
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
@@ -88,3 +91,19 @@ def follow(
     closeness = -0.5 * (gaps / SMOOTHING_SECONDS) ** 2 + weight.log()[:, None, :]
     smooth = closeness.softmax(-1) @ extent
     return smooth[..., :2], BOX_MARGIN * smooth[..., 2].clamp(min=1.0)
+
+
+def crop_image(
+    image: UInt8[ndarray, "H W 3"], center: Float[ndarray, "2"], size: float, side: int
+) -> UInt8[ndarray, "side side 3"]:
+    """The square box of an image at another resolution; black beyond the image's edges.
+
+    The box's corners are the crop's corners: pixel i covers i to i + 1. Averages where it shrinks.
+    """
+    finer = max(1, math.ceil(size / side))
+    scale = finer * side / size
+    # OpenCV counts from the centre of the first pixel, we from its corner.
+    shift = scale * (0.5 - center + size / 2) - 0.5
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    crop = cv2.warpAffine(image, matrix, (finer * side, finer * side), flags=cv2.INTER_LINEAR)
+    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) if finer > 1 else crop

@@ -2,11 +2,11 @@
 
 Either our own tracker runs on them, by the same code that tracks videos, or the results of any
 system are read (`--predictions`). How they are compared is a named protocol, printed with the
-figures.
+figures. Rendered clips (`--dataset clips`) also show what hiding a part costs (`--occlusion`).
 """
 
 import logging
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from temporal_hmr.data.labelled import LabelledSequence
     from temporal_hmr.evaluation.benchmark import Predictions
     from temporal_hmr.evaluation.bodies import Bodies
+    from temporal_hmr.evaluation.clips import ClipTrial
     from temporal_hmr.evaluation.protocol import Protocol
     from temporal_hmr.evaluation.tables import Results
 
-DATASETS = ("3dpw", "emdb1", "emdb2", "mocap")
+DATASETS = ("3dpw", "emdb1", "emdb2", "mocap", "clips")
 SCORES, TABLE, PAGE = "scores.json", "scores.csv", "report.html"
 PREDICTIONS = "predictions"
 
@@ -30,20 +31,25 @@ _log = logging.getLogger("temporal_hmr.evaluate")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print tables; write `scores.json`, `scores.csv` and `report.html`.
+    """Print tables; write `scores.json`, `scores.csv` and `report.html`, and maps of occlusion.
 
     Raises `InputError` if data, predictions, bodies or weights cannot be used.
     """
     options = _options(arguments)
     folder = options.output_dir or Path("outputs") / "evaluation" / _default_name(options)
     _check_folder(folder)
-    if options.dataset == "mocap":
+    trial = _trial(options) if options.dataset == "clips" else None
+    if trial is not None:
+        results, sequences = _clips(options, trial)
+    elif options.dataset == "mocap":
         results, sequences = _mocap(options)
     else:
         results, sequences = _benchmark(options, folder)
     label = results.runs[0].label
     title = label if label.startswith(options.dataset) else f"{options.dataset}, {label}"
     _deliver(results, sequences, folder, title)
+    if trial is not None and options.occlusion:
+        _hide(options, trial, folder)
 
 
 def _options(arguments: Sequence[str] | None) -> Namespace:
@@ -69,6 +75,8 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add("--focal", choices=("truth", "assumed"), help="focal length (truth)")
     add("--subjects", nargs="+", metavar="NAME", help="of mocap: only these (all)")
     add("--seed", type=int, metavar="N", help="of mocap: cameras, bodies, noise (0)")
+    add("--clips", type=_count, metavar="N", help="of clips: so many, spread evenly (all)")
+    add("--occlusion", action="store_true", help="of clips: what hiding each part of a crop costs")
     add("--skip-nan", action="store_true", help="leave out frames whose prediction is no number")
     add("--skip-broken", action="store_true", help="leave out sequences with broken files")
     add("--strict", action="store_true", help="labels that contradict themselves are an error")
@@ -78,22 +86,33 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     return options
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
 def _refuse_idle(options: Namespace) -> None:
     """An option that would do nothing is a mistake somewhere; raises `InputError`."""
     tracked = ("boxes", "keypoints", "focal", "weights")
     mocap, scored = ("subjects", "seed"), ("predictions", "format", "smpl", "sequences")
     idle: tuple[str, ...] = mocap
-    if options.dataset == "mocap":
-        idle = (*tracked[:-1], *scored, "skip_broken", "strict")
+    reads_results = options.dataset not in ("mocap", "clips")
+    if not reads_results:
+        own = () if options.dataset == "mocap" else mocap
+        idle = (*own, *tracked[:-1], *scored, "skip_broken", "strict")
     elif options.predictions is not None:
         idle = (*mocap, *tracked)
     elif options.format is not None:
         idle = (*mocap, "format")
     if options.dataset != "3dpw":
         idle = (*idle, "split")
+    if options.dataset != "clips":
+        idle = (*idle, "clips", "occlusion")
     for name in idle:
         if getattr(options, name) not in (None, False):
-            with_what = "--predictions" if options.predictions else f"--dataset {options.dataset}"
+            scoring = reads_results and options.predictions is not None
+            with_what = "--predictions" if scoring else f"--dataset {options.dataset}"
             raise InputError(
                 f"--{name.replace('_', '-')} does nothing with {with_what}: leave it out"
             )
@@ -140,8 +159,8 @@ def _benchmark(
         )
         for label, protocol in protocols.items()
     ]
-    shortcomings = [line for run in runs for line in benchmark.shortcomings(run, options.skip_nan)]
-    warnings = (*left_out, *doubts, *predictions.warnings, *dict.fromkeys(shortcomings))
+    shortcomings = benchmark.shortcomings(runs, options.skip_nan)
+    warnings = (*left_out, *doubts, *predictions.warnings, *shortcomings)
     facts = (
         *_common_facts(options),
         *((("split", split),) if options.dataset == "3dpw" else ()),
@@ -216,8 +235,47 @@ def _mocap(options: Namespace) -> tuple["Results", Mapping[str, "LabelledSequenc
         ("cameras, bodies and noise", f"random, seed {seed}"),
         *_weights_fact(options),
     )
-    warnings = tuple(shortcomings(runs[0], options.skip_nan))
+    warnings = tuple(shortcomings(runs, options.skip_nan))
     return Results(facts, runs, warnings, options.skip_nan), sequences
+
+
+def _trial(options: Namespace) -> "ClipTrial":
+    from temporal_hmr.device import choose_device
+    from temporal_hmr.evaluation.clips import ClipTrial
+
+    return ClipTrial.open(options.weights, options.data, options.clips, choose_device("auto"))
+
+
+def _clips(
+    options: Namespace, trial: "ClipTrial"
+) -> tuple["Results", Mapping[str, "LabelledSequence"]]:
+    from temporal_hmr.evaluation.benchmark import shortcomings
+    from temporal_hmr.evaluation.clips import clip_runs
+    from temporal_hmr.evaluation.tables import Results
+
+    runs, sequences = clip_runs(trial, _protocols(options))
+    description = trial.clips.description
+    facts = (
+        *_common_facts(options),
+        ("subjects", ", ".join(description.subjects)),
+        ("clips", f"{len(trial.chosen)} of {len(trial.clips)}, {description.frames} frames each"),
+        *_weights_fact(options),
+    )
+    warnings = (*trial.doubts(), *shortcomings(runs, options.skip_nan))
+    return Results(facts, runs, warnings, options.skip_nan), sequences
+
+
+def _hide(options: Namespace, trial: "ClipTrial", folder: Path) -> None:
+    """Maps of what hiding each part of the crop costs, beside the scores."""
+    from temporal_hmr.evaluation.occlusion import maps_of_clips
+    from temporal_hmr.evaluation.occlusion_report import write_maps
+
+    facts = dict((*_common_facts(options), *_weights_fact(options)))
+    try:
+        names = write_maps(maps_of_clips(trial), facts, folder)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{folder} has the scores, but no maps") from None
+    print(f"{folder}: {', '.join(names)}")
 
 
 def _common_facts(options: Namespace) -> tuple[tuple[str, str], ...]:

@@ -1,14 +1,13 @@
 """From a track to a motion: the one inference path of tracking, evaluation and the Python API."""
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr.batch import CropWindow
@@ -17,15 +16,17 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import load_weights, read_config
-from temporal_hmr.crops import cut_window, readable
+from temporal_hmr.clip_windows import FilledTrack, fill_frames, windows, windows_with_images
+from temporal_hmr.crops import readable
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.hmr import Hmr, HmrConfig, PosedBody
+from temporal_hmr.models.hmr import Hmr, PosedBody
+from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.rotation import interpolate, nearest_rotation
 from temporal_hmr.skeleton import COCO23
+from temporal_hmr.video import Frame
 
 CHECKPOINT_KIND = "hmr"
-WINDOWS_AT_ONCE = 8
 _DISTRUST = 1e-6
 
 
@@ -53,29 +54,31 @@ def recover(
     camera: Camera,
     fps: float,
     temporal: bool = True,
+    images: Iterable[Frame] | None = None,
 ) -> BodyMotion:
     """The body of a tracked person in every frame from first to last sight.
 
     Frames in which they went unseen are filled in from their neighbours and marked as not
     observed. `temporal=False` leaves the temporal module out. A body other than the one that the
-    model was trained on takes over the pose, and the shape whose skeleton is nearest.
+    model was trained on takes over the pose, and the shape whose skeleton is nearest. `images` are
+    the frames of the track in order (others are passed over), for models that look at them.
 
-    Raises `InputError` if the track's keypoints are not the ones the model looks at.
+    Raises `InputError` if the track's keypoints are not the ones the model looks at, if it looks
+    at images and there are none, or if it speaks of SMPL's shapes and the body is not SMPL.
     """
     if track.skeleton != COCO23:
         raise InputError(
             f"the model looks at {COCO23.name} keypoints, the track has {track.skeleton.name}"
         )
-    seen = _fill_frames(track)
-    trained = load_body() if body.name != model.config.body else body
-    posed = PosedBody(copy.deepcopy(trained)).to(next(model.parameters()).device)
-    blend = _Blend(len(seen.times), posed)
-    starts = _window_starts(len(seen.times), model.config.window)
-    for first in range(0, len(starts), WINDOWS_AT_ONCE):
-        chunk = starts[first : first + WINDOWS_AT_ONCE]
-        window = _cut(seen, chunk, model.config.window, camera, posed)
+    seen = fill_frames(track)
+    trained = body_of(model, body)
+    device = next(model.parameters()).device
+    posed = PosedBody(copy.deepcopy(trained)).to(device)
+    blend = _Blend(len(seen), posed)
+    for starts, cut in _windows(seen, model, camera, images):
+        window = cut.map(lambda tensor: tensor.to(device))
         with torch.inference_mode():
-            blend.add(chunk, model(window, posed, temporal).smpl, readable(window.scores))
+            blend.add(starts, model(window, posed, temporal).smpl, readable(window.scores))
     smpl = on_body(blend.result(), trained, body)
     joints = body.joints(smpl.map(lambda tensor: tensor.to(body.v_template.dtype)))
     confidence = seen.keypoints[..., 2]
@@ -96,52 +99,27 @@ def recover(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A track without holes: unseen frames have keypoints of confidence 0."""
+def body_of(model: Hmr, body: BodyModel) -> BodyModel:
+    """The body whose shapes the model speaks of, given the one that is asked for.
 
-    frames: ndarray
-    times: Float[ndarray, "T"]
-    boxes: Float[ndarray, "T 4"]
-    keypoints: Float[ndarray, "T J 3"]
-    observed: Bool[ndarray, "T"]
-
-
-def _fill_frames(track: Track) -> _Seen:
-    frames = np.arange(track.frames[0], track.frames[-1] + 1)
-    position = np.searchsorted(frames, track.frames)
-    observed = np.zeros(len(frames), bool)
-    observed[position] = True
-    keypoints = np.zeros((len(frames), *track.keypoints.shape[1:]), np.float32)
-    keypoints[position] = track.keypoints
-    times = np.interp(frames, track.frames, track.times)
-    columns = [np.interp(frames, track.frames, column) for column in track.boxes.T]
-    return _Seen(frames, times, np.stack(columns, -1).astype(np.float32), keypoints, observed)
+    Raises `InputError` if that is SMPL, which does not come with the package, and `body` is not.
+    """
+    if model.config.body == "open":
+        return body if body.name == "open" else load_body()
+    if body.name == "open":
+        raise InputError("these weights speak of SMPL's shapes: give an SMPL file with --body")
+    return body
 
 
-def _window_starts(frames: int, length: int) -> list[int]:
-    """Windows that overlap by half and end with the last frame; one if the clip is short."""
-    if frames <= length:
-        return [0]
-    return [*range(0, frames - length, length // 2), frames - length]
-
-
-def _cut(
-    seen: _Seen, starts: list[int], length: int, camera: Camera, posed: PosedBody
-) -> CropWindow:
-    """The windows at the given frames, padded by repeating the last frame where the clip ends."""
-    device = posed.body.v_template.device
-    index = torch.tensor(starts)[:, None] + torch.arange(length)
-    valid = index < len(seen.times)
-    index = index.clamp(max=len(seen.times) - 1)
-    keypoints = torch.from_numpy(seen.keypoints)[index]
-    # Seconds from the window's start: float32 keeps milliseconds even hours into a video.
-    times = torch.from_numpy(seen.times)[index]
-    times = (times - times[:, :1]).float()
-    focal = camera.focal.expand(len(starts), 2)
-    center = camera.center.expand(len(starts), 2)
-    values = (keypoints[..., :2], keypoints[..., 2] * valid[..., None], times, valid, focal, center)
-    return cut_window(*(value.to(device) for value in values))
+def _windows(
+    seen: FilledTrack, model: Hmr, camera: Camera, images: Iterable[Frame] | None
+) -> Iterator[tuple[list[int], CropWindow]]:
+    side, length = model.config.image_side(), model.config.window
+    if side is None:
+        return windows(seen, length, camera)
+    if images is None:
+        raise InputError("these weights look at images, and there are only keypoints here")
+    return windows_with_images(seen, length, camera, side, images)
 
 
 class _Blend:

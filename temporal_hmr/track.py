@@ -68,7 +68,7 @@ def _name(source: Path) -> str:
 def _prepare(options: Namespace, source: Path, folder: Path) -> "TrackJob":
     from temporal_hmr.output.folder import check_folder
     from temporal_hmr.output.overlay import require_encodable
-    from temporal_hmr.output.rasterize import require_rasterizer
+    from temporal_hmr.rasterize import require_rasterizer
     from temporal_hmr.tracking import TrackSettings, prepare_job
 
     if not options.no_render:

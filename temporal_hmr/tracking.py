@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,8 @@ from temporal_hmr.output.npz import Provenance, package_version
 from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.people.mediapipe import MediapipePeople
 from temporal_hmr.people.tracker import Tracker
-from temporal_hmr.recover import default_weights, load_model, recover
-from temporal_hmr.video import Clip, open_clip
+from temporal_hmr.recover import body_of, default_weights, load_model, recover
+from temporal_hmr.video import Clip, Frame, open_clip
 
 _log = logging.getLogger(__name__)
 
@@ -162,6 +163,7 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
     body = load_body(settings.body)
     weights = default_weights() if settings.weights is None else Path(settings.weights)
     model = load_model(weights, device)
+    body_of(model, body)
     return TrackJob(
         clip=clip,
         model=model,
@@ -179,13 +181,19 @@ def run_job(job: TrackJob) -> TrackResult:
     chosen = choose_people(tracks, job.person)
     recovering = Stage("recovering", job.progress).track(chosen, len(chosen), unit="person")
     motions = [
-        recover(job.model, job.body, track, job.camera, job.clip.fps) for track in recovering
+        recover(job.model, job.body, track, job.camera, job.clip.fps, images=_frames_of(job, track))
+        for track in recovering
     ]
     if not motions:
         _log.warning("nobody was found in %s", job.provenance.source)
     return TrackResult(
         motions, job.clip, job.camera, job.body, frames, times, job.provenance, job.progress
     )
+
+
+def _frames_of(job: TrackJob, track: Track) -> Iterator[Frame]:
+    """The clip anew, up to the last frame of the track; nothing is read of it unless asked for."""
+    return takewhile(lambda frame: frame.index <= track.frames[-1], job.clip)
 
 
 def choose_people(tracks: list[Track], person: str) -> list[Track]:

@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from windows import as_published, noise, whole_pictures
 
 from temporal_hmr.conversion.int_system import read_imagenet, read_int
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.int_model import Int, IntConfig, IntPrediction
-from temporal_hmr.models.token_motion import TokenMotion
+from temporal_hmr.models.body_decoder import BodyTokens
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr_config import INT, TOKENHMR
+from temporal_hmr.models.token_motion import TokenMotion, TokenMotionConfig
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -183,7 +186,7 @@ def stretched(table: Tensor, frames: int) -> Tensor:
 def by_the_paper(state: dict[str, Tensor], images: Tensor, sizes: Sizes) -> tuple[Tensor, ...]:
     """Rotations, betas and camera of the B x T frames."""
     batch, frames = images.shape[:2]
-    maps = features(state, images.flatten(0, 1), sizes)
+    maps = features(state, as_published(images), sizes)
     kernel, bias = state["patch_embed.proj.weight"][..., 0, 0], state["patch_embed.proj.bias"]
     patches = maps.flatten(2).transpose(1, 2) @ kernel.T + bias
     count = len(patches)
@@ -209,22 +212,24 @@ def by_the_paper(state: dict[str, Tensor], images: Tensor, sizes: Sizes) -> tupl
     return rotations, betas, camera
 
 
-def converted(state: dict[str, Tensor], config: IntConfig | None = None) -> Int:
+def converted(state: dict[str, Tensor]) -> Hmr:
     """The model with a published state, loaded completely."""
     read = read_int(state)
-    model = Int(config or read.config)
+    model = Hmr(read.config)
     model.load_state_dict(read.conversion.state, strict=True)
     return model.eval()
 
 
-def assert_as_published(
-    prediction: IntPrediction, state: dict[str, Tensor], images: Tensor, sizes: Sizes
-) -> None:
+def assert_as_published(model: Hmr, state: dict[str, Tensor], images: Tensor, sizes: Sizes) -> None:
+    window = whole_pictures(images)
+    tokens = model.tokens_per_frame(window)
+    assert isinstance(tokens, BodyTokens)
+    readout = model.read(model.mix(tokens, window))
     rotations, betas, camera = by_the_paper(state, images, sizes)
-    found = prediction.smpl.rotations().flatten(0, 1)
-    torch.testing.assert_close(found, rotations, atol=2e-4, rtol=1e-3)
-    torch.testing.assert_close(prediction.smpl.betas.flatten(0, 1), betas, atol=2e-4, rtol=1e-3)
-    torch.testing.assert_close(prediction.crop_camera.flatten(0, 1), camera, atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(readout.rotations, rotations, atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(readout.betas, betas, atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(readout.crop_camera, camera, atol=2e-4, rtol=1e-3)
+    assert readout.crop_side == images.shape[-1]
 
 
 @torch.no_grad()
@@ -233,12 +238,11 @@ def test_the_published_model_converts_completely_and_computes_what_the_paper_say
     assert len(state) == 280
     assert sum(tensor.numel() for tensor in state.values()) == 76_673_363
     read = read_int(state)
-    assert read.config == IntConfig()
+    assert read.config == INT
     assert len(read.conversion.used) == 280
     model = converted(state)
     assert sum(parameter.numel() for parameter in model.parameters()) == 76_673_363
-    images = torch.randn(1, 2, 3, 224, 224)
-    assert_as_published(model(images), state, images, PUBLISHED)
+    assert_as_published(model, state, noise(1, 2, 224), PUBLISHED)
 
 
 @pytest.mark.parametrize("frames", [1, 3, 6, 11])
@@ -247,9 +251,11 @@ def test_clips_of_any_length_by_the_published_equations(frames: int) -> None:
     """Positions are interpolated from the table as stored, whatever came before."""
     state = published_state(SMALL)
     model = converted(state)
-    model(torch.randn(1, 4, 3, 32, 32))
-    images = torch.randn(2, frames, 3, 32, 32)
-    assert_as_published(model(images), state, images, SMALL)
+    before = whole_pictures(noise(1, 4, 32, seed=2))
+    tokens = model.tokens_per_frame(before)
+    assert isinstance(tokens, BodyTokens)
+    model.mix(tokens, before)
+    assert_as_published(model, state, noise(2, frames, 32), SMALL)
 
 
 @torch.no_grad()
@@ -258,8 +264,8 @@ def test_an_image_model_is_recognised() -> None:
     state = published_state(sizes)
     model = converted(state)
     assert model.motion is None
-    images = torch.randn(2, 1, 3, 32, 32)
-    assert_as_published(model(images), state, images, sizes)
+    assert read_int(state).config.window == 1
+    assert_as_published(model, state, noise(2, 1, 32), sizes)
 
 
 def imagenet_state() -> dict[str, Tensor]:
@@ -273,18 +279,19 @@ def imagenet_state() -> dict[str, Tensor]:
 def test_the_first_phase_begins_from_imagenet() -> None:
     state, config = imagenet_state(), read_int(published_state(SMALL)).config
     conversion = read_imagenet(state, config)
-    model = Int(config)
+    model = Hmr(config)
     model.load_state_dict(conversion.state, strict=True)
-    assert torch.equal(model.transformer.positions, state["pos_embed"][0])
-    assert torch.equal(model.transformer.norm.weight, state["norm.weight"])
-    last = model.transformer.blocks[1].get_parameter("feed_forward.2.bias")
+    transformer = model.encoder.get_submodule("transformer")
+    assert torch.equal(transformer.get_parameter("positions"), state["pos_embed"][0])
+    assert torch.equal(transformer.get_parameter("norm.weight"), state["norm.weight"])
+    last = transformer.get_parameter("blocks.1.feed_forward.2.bias")
     assert torch.equal(last, state["blocks.1.mlp.fc2.bias"])
     past = {name for name in state if name.startswith(("blocks.2", "blocks.3"))}
     assert conversion.left.keys() == past | {"pre_logits.fc.weight", "head.bias"}
     assert conversion.used.keys() == state.keys() - conversion.left.keys()
     # What it lacks is drawn, not left at whatever memory held.
-    assert model.heads.camera.bias.tolist() == pytest.approx([0.9, 0, 0])
-    assert 0.01 < float(model.transformer.joint_tokens.detach().std()) < 0.03
+    assert model.head.get_parameter("camera.bias").tolist() == pytest.approx([0.9, 0, 0])
+    assert 0.01 < float(transformer.get_parameter("joint_tokens").detach().std()) < 0.03
 
 
 def test_a_start_from_imagenet_must_be_complete_and_no_more() -> None:
@@ -293,15 +300,17 @@ def test_a_start_from_imagenet_must_be_complete_and_no_more() -> None:
     with pytest.raises(InputError, match=r"unexpected cam_head\.bias"):
         read_imagenet(state | {"cam_head.bias": torch.zeros(3)}, config)
     del state["blocks.1.norm2.bias"]
-    with pytest.raises(InputError, match=r"no tensor for transformer\.blocks\.1"):
+    with pytest.raises(InputError, match=r"no tensor for encoder\.transformer\.blocks\.1"):
         read_imagenet(state, config)
+    with pytest.raises(InputError, match="encoder vit"):
+        read_imagenet(state, TOKENHMR)
 
 
 def test_the_length_of_the_positions_is_read_from_the_file() -> None:
     read = read_int(published_state(replace(SMALL, length=64)))
-    assert read.config.motion is not None
-    assert read.config.motion.length == 64
-    motion = Int(read.config).motion
+    assert isinstance(read.config.motion, TokenMotionConfig)
+    assert read.config.motion.length == read.config.window == 64
+    motion = Hmr(read.config).motion
     assert isinstance(motion, TokenMotion)
     assert len(motion.positions) == 64
 

@@ -6,11 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from windows import as_published, noise, whole_pictures
 
 from temporal_hmr.conversion.tokenhmr import read_tokenhmr, read_tokenizer
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.tokenhmr import TokenHmr
-from temporal_hmr.tokenizers.rotations import RotationTokenizer
+from temporal_hmr.models.backbones_vit import VitConfig
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr_config import TOKENHMR
+from temporal_hmr.models.token_head import TokenHeadConfig
+from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
 
 State = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
@@ -51,37 +55,39 @@ def backbone_shapes(depth: int, width: int) -> Shapes:
     return shapes
 
 
-def head_shapes(memory: int, codes: int = 2048) -> Shapes:
+def head_shapes(
+    memory: int, codes: int = 2048, width: int = 1024, inner: int = 512, tokens: int = 160
+) -> Shapes:
     transformer = "smpl_head.transformer"
     shapes: Shapes = {
         "smpl_head.init_body_pose": (1, 144),
         "smpl_head.init_betas": (1, 10),
         "smpl_head.init_cam": (1, 3),
-        f"{transformer}.pos_embedding": (1, 1, 1024),
-        f"{transformer}.to_token_embedding.weight": (1024, 1),
-        f"{transformer}.to_token_embedding.bias": (1024,),
+        f"{transformer}.pos_embedding": (1, 1, width),
+        f"{transformer}.to_token_embedding.weight": (width, 1),
+        f"{transformer}.to_token_embedding.bias": (width,),
     }
     for i in range(6):
         part = f"{transformer}.transformer.layers.{i}"
         for which in (0, 1, 2):
-            shapes |= layer(f"{part}.{which}.norm", 1024)
-        shapes |= layer(f"{part}.0.fn.to_qkv", 1536, 1024, bias=False)
-        shapes |= layer(f"{part}.1.fn.to_kv", 1024, memory, bias=False)
-        shapes |= layer(f"{part}.1.fn.to_q", 512, 1024, bias=False)
+            shapes |= layer(f"{part}.{which}.norm", width)
+        shapes |= layer(f"{part}.0.fn.to_qkv", 3 * inner, width, bias=False)
+        shapes |= layer(f"{part}.1.fn.to_kv", 2 * inner, memory, bias=False)
+        shapes |= layer(f"{part}.1.fn.to_q", inner, width, bias=False)
         for which in (0, 1):
-            shapes |= layer(f"{part}.{which}.fn.to_out.0", 1024, 512)
+            shapes |= layer(f"{part}.{which}.fn.to_out.0", width, inner)
         for which in (0, 3):
-            shapes |= layer(f"{part}.2.fn.net.{which}", 1024, 1024)
+            shapes |= layer(f"{part}.2.fn.net.{which}", width, width)
     for name, size in (("decpose_grot", 6), ("decshape", 10), ("deccam", 3), ("decpose_hands", 12)):
-        shapes |= layer(f"smpl_head.{name}", size, 1024)
+        shapes |= layer(f"smpl_head.{name}", size, width)
     classifier = "smpl_head.decpose"
-    shapes |= layer(f"{classifier}.mixer_trans.ff.0", 10240, 1024)
-    shapes |= layer(f"{classifier}.mixer_trans.ff.1", 10240)
+    shapes |= layer(f"{classifier}.mixer_trans.ff.0", 64 * tokens, width)
+    shapes |= layer(f"{classifier}.mixer_trans.ff.1", 64 * tokens)
     for i in range(4):
         mixer = f"{classifier}.mixer_head.{i}"
         shapes |= layer(f"{mixer}.layernorm1", 64) | layer(f"{mixer}.layernorm2", 64)
-        shapes |= layer(f"{mixer}.MLP_token.ff.0", 64, 160)
-        shapes |= layer(f"{mixer}.MLP_token.ff.3", 160, 64)
+        shapes |= layer(f"{mixer}.MLP_token.ff.0", 64, tokens)
+        shapes |= layer(f"{mixer}.MLP_token.ff.3", tokens, 64)
         shapes |= layer(f"{mixer}.MLP_channel.ff.0", 256, 64)
         shapes |= layer(f"{mixer}.MLP_channel.ff.3", 64, 256)
     shapes |= layer(f"{classifier}.mixer_norm_layer.ff.0", 64, 64)
@@ -96,6 +102,12 @@ def ignored_shapes() -> Shapes:
         "smpl.vertex_joint_selector.extra_joints_idxs": (21,),
         "discriminator.D_conv1.weight": (32, 9, 1, 1),
     }
+
+
+def small_shapes() -> tuple[Shapes, Shapes]:
+    """Of the image model and of its tokenizer: all the parts, and few numbers."""
+    head = head_shapes(80, codes=32, width=64, inner=64, tokens=8)
+    return backbone_shapes(1, 80) | head | ignored_shapes(), tokenizer_shapes(32, 16, 32)
 
 
 def filled(shapes: Shapes, seed: int = 0) -> State:
@@ -267,14 +279,16 @@ def test_model_gives_the_published_outputs(model_file: State, tokenizer_file: St
     conversion, config = read_tokenhmr({"state_dict": model_file}, {"net": tokenizer_file})
     assert set(conversion.left) == set(ignored_shapes())
     assert len(conversion.used) == len(model_file) - len(conversion.left)
-    assert config.backbone.depth == 2 and config.backbone.heads == 16
-    model = TokenHmr(config).eval()
+    assert config.encoder == VitConfig(depth=2)
+    model = Hmr(config).eval()
     model.load_state_dict(conversion.state)
-    images = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(2))
-    readout = model(images)
+    images = noise(1, 1, 256, seed=2)
+    readout = model.read(model.tokens_per_frame(whole_pictures(images)))
 
-    feature = published_feature(model_file, published_memory(model_file, images, depth=2))
+    memory = published_memory(model_file, as_published(images), depth=2)
+    feature = published_feature(model_file, memory)
     probabilities = published_probabilities(model_file, feature)
+    assert readout.logits is not None and readout.crop_side == 256
     torch.testing.assert_close(readout.logits.softmax(-1), probabilities, atol=1e-6, rtol=2e-3)
     mixture = probabilities @ tokenizer_file["quantizer.codebook"]
     parts = (
@@ -284,11 +298,11 @@ def test_model_gives_the_published_outputs(model_file: State, tokenizer_file: St
     )
     pose = torch.cat(parts, 1) + model_file["smpl_head.init_body_pose"]
     rotations = rows_to_rotations(pose.reshape(1, 24, 6))
-    torch.testing.assert_close(readout.body.rotations, rotations, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(readout.rotations, rotations, atol=1e-4, rtol=1e-3)
     betas = linear(model_file, "smpl_head.decshape", feature) + model_file["smpl_head.init_betas"]
     camera = linear(model_file, "smpl_head.deccam", feature) + model_file["smpl_head.init_cam"]
-    torch.testing.assert_close(readout.body.betas, betas, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(readout.body.crop_camera, camera, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(readout.betas, betas, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(readout.crop_camera, camera, atol=1e-4, rtol=1e-3)
 
 
 def test_the_whole_published_network_has_a_place_for_every_tensor() -> None:
@@ -298,7 +312,8 @@ def test_the_whole_published_network_has_a_place_for_every_tensor() -> None:
         model = {name: torch.empty(shape) for name, shape in shapes.items()}
         tokenizer = {name: torch.empty(shape) for name, shape in tokenizer_shapes().items()}
     conversion, config = read_tokenhmr(model, tokenizer)
-    assert config.backbone.depth == 32
+    head = TokenHeadConfig(tokenizer=RotationTokenizerConfig(sixd="rows"), offset_tokenised=True)
+    assert config == TOKENHMR.model_copy(update={"head": head})
     assert set(conversion.left) == set(ignored_shapes())
     assert len(conversion.used) == len(shapes) - len(conversion.left)
     head = sum(tensor.numel() for name, tensor in model.items() if name.startswith("smpl_head."))
@@ -334,7 +349,7 @@ def changed(name: str, *shape: int) -> Callable[[State], State]:
     ("change", "message"),
     [
         (without("smpl_head.deccam.bias"), "no tensor for head.camera.bias"),
-        (without("backbone.pos_embed"), "no tensor for backbone.positions"),
+        (without("backbone.pos_embed"), "no tensor for encoder.backbone.positions"),
         (without("backbone.blocks.1.norm2.weight"), "blocks.1.feed_forward_norm.weight"),
         (without("backbone.patch_embed.proj.weight"), "no tensor backbone.patch_embed"),
         (changed("smpl_head.extra.weight", 3), "unexpected smpl_head.extra.weight"),

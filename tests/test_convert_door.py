@@ -22,7 +22,8 @@ from temporal_hmr.conversion.int_system import read_int
 from temporal_hmr.conversion.pct import build_pct, read_pct
 from temporal_hmr.conversion.postometro import read_postometro
 from temporal_hmr.conversion.tokenhmr import read_tokenizer
-from temporal_hmr.models.int_model import Int, IntConfig
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.postometro import PostoMetro, PostoMetroConfig
 from temporal_hmr.tokenizers.keypoint_classifier import ImagePoseTokensConfig
 from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
@@ -76,7 +77,7 @@ def with_mesh(config: Config) -> nn.Module:
 @pytest.mark.parametrize(
     ("system", "file", "kind", "settings", "build"),
     [
-        ("int", int_file, "int", IntConfig, Int),
+        ("int", int_file, "hmr", HmrConfig, Hmr),
         ("pct", pct_file, "image-pose-tokens", ImagePoseTokensConfig, build_pct),
         ("postometro", postometro_file, "postometro", PostoMetroConfig, with_mesh),
         (
@@ -113,6 +114,21 @@ def test_published_files_become_weights_that_load(
     report = (tmp_path / "published.report.txt").read_text().splitlines()
     assert report[-1].endswith("none missing")
     assert all(line.startswith(("used  ", "left  ")) for line in report[:-1])
+
+
+def test_the_two_files_of_tokenhmr_become_one(tmp_path: Path, capsys) -> None:
+    contents, poses = map(published_tokenhmr.filled, published_tokenhmr.small_shapes())
+    source, tokenizer = tmp_path / "model_weights.ckpt", tmp_path / "tokenizer.pth"
+    torch.save({"state_dict": contents, "epoch": 7}, source)
+    torch.save({"net": poses}, tokenizer)
+    assert leave(source, "--from", "tokenhmr", "--tokenizer", tokenizer) == 0
+    assert "none missing" in capsys.readouterr().out
+    path = tmp_path / "model_weights.safetensors"
+    model = Hmr(read_config(path, "hmr", HmrConfig))
+    load_weights(model, path)
+    assert torch.equal(model.head.get_parameter("camera.bias"), contents["smpl_head.deccam.bias"])
+    codes = model.head.get_buffer("poses.tokenizer.codebook.codes")
+    assert torch.equal(codes, poses["quantizer.codebook"])
 
 
 def test_what_is_wrong_is_one_line(tmp_path: Path, capsys) -> None:

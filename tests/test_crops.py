@@ -1,8 +1,10 @@
 """The box that follows a person."""
 
+import numpy as np
+import pytest
 import torch
 
-from temporal_hmr.crops import BOX_MARGIN, cut_window, follow, to_box
+from temporal_hmr.crops import BOX_MARGIN, crop_image, cut_window, follow, to_box
 
 
 def walking(frames: int = 20) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -70,3 +72,41 @@ def test_nothing_seen_is_finite() -> None:
     window = cut(pixels, 0 * scores, times)
     assert torch.isfinite(window.keypoints).all()
     assert torch.isfinite(to_box(pixels, window.box_center, window.box_size)).all()
+
+
+def ramps(width: int = 200, height: int = 120) -> np.ndarray:
+    """Red is the column, green the row, blue nothing."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([columns, rows, 0 * rows], -1).astype(np.uint8)
+
+
+def test_a_box_of_whole_pixels_is_cut_exactly() -> None:
+    image = ramps()
+    crop = crop_image(image, np.array([60.0, 50.0]), 32.0, 32)
+    assert np.array_equal(crop, image[34:66, 44:76])
+
+
+@pytest.mark.parametrize("size", [20.0, 50.0, 110.0])
+def test_what_lies_in_a_crop_lies_where_keypoints_say(size: float) -> None:
+    """A crop's pixel centre in -1..1, put back into the image, has the image's colour there."""
+    center, side = np.array([81.3, 57.6]), 24
+    crop = crop_image(ramps(), center, size, side).astype(float)
+    place = (np.arange(side) + 0.5) / side * 2 - 1
+    columns = center[0] + place * size / 2 - 0.5
+    rows = center[1] + place * size / 2 - 0.5
+    np.testing.assert_allclose(crop[..., 0], np.tile(columns, (side, 1)), atol=1.0)
+    np.testing.assert_allclose(crop[..., 1], np.tile(rows[:, None], (1, side)), atol=1.0)
+
+
+def test_shrinking_averages() -> None:
+    """Stripes finer than the crop's pixels become grey rather than new stripes."""
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 200
+    crop = crop_image(stripes, np.array([128.0, 128.0]), 256.0, 32)
+    np.testing.assert_allclose(crop[2:-2, 2:-2], 100, atol=2)
+
+
+def test_beyond_the_image_it_is_black() -> None:
+    crop = crop_image(np.full((50, 50, 3), 255, np.uint8), np.array([0.0, 0.0]), 40.0, 40)
+    assert not crop[:20].any() and not crop[:, :20].any()
+    assert (crop[21:, 21:] == 255).all()

@@ -1,12 +1,15 @@
-"""INT as a whole: the laws of its parts and its camera."""
+"""INT as settings of the whole model: the laws of its parts and its camera."""
 
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
 import torch
 from torch import Tensor, nn
+from windows import noise, one_clip, whole_pictures
 
 from temporal_hmr.batch import CropWindow
+from temporal_hmr.body.load import load_body
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.backbones_hybrid import (
     HybridBackbone,
@@ -15,27 +18,37 @@ from temporal_hmr.models.backbones_hybrid import (
     pad_same,
 )
 from temporal_hmr.models.body_decoder import BodyTokens
-from temporal_hmr.models.heads import pelvis_in_camera
-from temporal_hmr.models.hmr import project_to_box
-from temporal_hmr.models.int_heads import (
-    FOCAL,
-    IntHeads,
-    IntHeadsConfig,
+from temporal_hmr.models.heads import (
+    CROP_FOCAL,
+    BodyReadout,
     camera_at_pelvis,
+    pelvis_in_camera,
     project_in_crop,
     translation_in_crop,
 )
-from temporal_hmr.models.int_model import Int, IntConfig
+from temporal_hmr.models.hmr import Hmr, PosedBody, project_to_box
+from temporal_hmr.models.hmr_config import INT
+from temporal_hmr.models.int_encoder import IntEncoderConfig
+from temporal_hmr.models.int_heads import IntHeads, IntHeadsConfig
+from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.models.token_motion import TokenMotionConfig, draw_hidden
 from temporal_hmr.models.token_transformer import TokenTransformer, TokenTransformerConfig
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-SMALL = IntConfig(
+SIDE = 32
+ENCODER = IntEncoderConfig(
     backbone=HybridBackboneConfig(stem=8, blocks=(1, 1, 1), widths=(16, 16, 32), groups=4),
     transformer=TokenTransformerConfig(width=32, layers=2, heads=2, expansion=2, grid=2),
-    motion=TokenMotionConfig(layers=1, heads=2, expansion=2, length=4),
 )
-SIDE = 32
+MOTION = TokenMotionConfig(layers=1, heads=2, expansion=2, length=4)
+SMALL = INT.model_copy(
+    update={"encoder": ENCODER, "motion": MOTION, "head": IntHeadsConfig(crop_side=SIDE)}
+)
+
+
+@pytest.fixture(scope="module")
+def posed() -> PosedBody:
+    return PosedBody(load_body())
 
 
 def stirred(module: AnyModule) -> AnyModule:
@@ -47,13 +60,23 @@ def stirred(module: AnyModule) -> AnyModule:
     return module.eval()
 
 
-def some_images(batch: int = 2, frames: int = 4) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, frames, 3, SIDE, SIDE, generator=generator)
+def model_with(motion: TokenMotionConfig | JointMotionConfig | None = MOTION) -> Hmr:
+    return stirred(Hmr(SMALL.model_copy(update={"motion": motion})))
 
 
-def without_motion() -> IntConfig:
-    return SMALL.model_copy(update={"motion": None})
+def a_clip(batch: int = 2, frames: int = 4) -> CropWindow:
+    return whole_pictures(noise(batch, frames, SIDE))
+
+
+def mixed_tokens(model: Hmr, window: CropWindow) -> BodyTokens:
+    tokens = model.tokens_per_frame(window)
+    assert isinstance(tokens, BodyTokens)
+    return model.mix(tokens, window)
+
+
+def read(model: Hmr, window: CropWindow) -> BodyReadout:
+    """What the heads say of each of the B x T frames."""
+    return model.read(mixed_tokens(model, window))
 
 
 # The network at its published size, without its memory.
@@ -65,13 +88,13 @@ def test_the_backbone_makes_1024_channels_of_14_by_14() -> None:
         assert backbone(torch.empty(2, 3, 224, 224)).shape == (2, 1024, 14, 14)
         patches = HybridPatches(HybridBackboneConfig(), 768)(torch.empty(2, 3, 224, 224))
     assert patches.shape == (2, 196, 768)
-    assert IntConfig().image_side() == 224
+    assert INT.image_side() == 224
 
 
 def test_sizes_of_the_published_model() -> None:
     with torch.device("meta"):
-        model = Int(IntConfig())
-    spatial = sum(p.numel() for p in model.transformer.blocks.parameters())
+        model = Hmr(INT)
+    spatial = sum(p.numel() for p in model.encoder.get_submodule("transformer.blocks").parameters())
     assert spatial == pytest.approx(42.5e6, rel=0.01)
     assert sum(p.numel() for p in model.parameters()) == 76_673_363
     assert {m.eps for m in model.modules() if isinstance(m, nn.LayerNorm)} == {1e-6}
@@ -116,7 +139,7 @@ def test_padding_is_tensorflows(
 
 def test_filters_are_standardised_at_every_use_and_stored_raw() -> None:
     """Neither scale nor shift of a filter changes what it sees."""
-    backbone = stirred(HybridBackbone(SMALL.backbone))
+    backbone = stirred(HybridBackbone(ENCODER.backbone))
     images = torch.randn(2, 3, SIDE, SIDE)
     before = backbone(images)
     raw = backbone.stem.conv.weight.detach().clone()
@@ -134,7 +157,11 @@ def test_sizes_that_do_not_fit_are_named() -> None:
     with pytest.raises(InputError, match="attention heads"):
         TokenTransformer(TokenTransformerConfig(width=100, heads=12))
     with pytest.raises(InputError, match="resize the crop"):
-        Int(SMALL)(torch.zeros(1, 1, 3, 64, 64))
+        TokenTransformer(ENCODER.transformer)(torch.zeros(1, 16, 32))
+    with pytest.raises(InputError, match="32 x 32 pixels, not of 64 x 64"):
+        Hmr(SMALL).tokens_per_frame(whole_pictures(noise(1, 1, 64)))
+    with pytest.raises(InputError, match="keypoints alone"):
+        Hmr(SMALL).tokens_per_frame(replace(a_clip(), images=None))
 
 
 # The spatial transformer.
@@ -142,7 +169,7 @@ def test_sizes_that_do_not_fit_are_named() -> None:
 
 def test_patches_are_known_by_their_positions_only() -> None:
     """Patches shuffled together with their positions leave the body unchanged."""
-    transformer = stirred(TokenTransformer(SMALL.transformer))
+    transformer = stirred(TokenTransformer(ENCODER.transformer))
     patches = torch.randn(2, 4, 32)
     before = transformer(patches).together()
     shuffle = torch.tensor([2, 0, 3, 1])
@@ -155,122 +182,131 @@ def test_patches_are_known_by_their_positions_only() -> None:
 # The whole.
 
 
-def test_shape_and_camera_are_decoded_frame_by_frame() -> None:
+def test_shape_and_camera_are_decoded_frame_by_frame(posed: PosedBody) -> None:
     """Other frames move rotations only."""
-    model, images = stirred(Int(SMALL)), some_images()
-    changed = images.clone()
-    changed[:, 1] = torch.randn(2, 3, SIDE, SIDE)
-    first, second = model(images), model(changed)
+    model, window = model_with(), a_clip()
+    images = noise(2, 4, SIDE)
+    images[:, 1] = noise(2, 1, SIDE, seed=5)[:, 0]
+    changed = replace(window, images=images)
+    first, second = model(window, posed).smpl, model(changed, posed).smpl
     rest = [0, 2, 3]
-    torch.testing.assert_close(first.smpl.betas[:, rest], second.smpl.betas[:, rest])
-    torch.testing.assert_close(first.crop_camera[:, rest], second.crop_camera[:, rest])
-    torch.testing.assert_close(first.smpl.transl[:, rest], second.smpl.transl[:, rest])
-    moved = (first.smpl.rotations() - second.smpl.rotations()).abs().amax((-1, -2))
+    torch.testing.assert_close(first.betas[:, rest], second.betas[:, rest])
+    torch.testing.assert_close(first.transl[:, rest], second.transl[:, rest])
+    cameras = [read(model, w).crop_camera.unflatten(0, (2, 4))[:, rest] for w in (window, changed)]
+    torch.testing.assert_close(*cameras)
+    moved = (first.rotations() - second.rotations()).abs().amax((-1, -2))
     assert (moved[:, rest] > 1e-6).all()
+    assert (first.betas[:, 1] != second.betas[:, 1]).any(), "one shape for each frame"
 
 
-def test_without_time_each_frame_stands_alone() -> None:
-    model, images = stirred(Int(without_motion())), some_images()
-    one_by_one = model(images.reshape(8, 1, 3, SIDE, SIDE)).smpl.rotations()
-    together = model(images)
-    torch.testing.assert_close(together.smpl.rotations().flatten(0, 1), one_by_one.flatten(0, 1))
-    assert together.tokens is together.frame_tokens
+def test_without_time_each_frame_stands_alone(posed: PosedBody) -> None:
+    model, window = model_with(None), a_clip()
+    alone = whole_pictures(noise(2, 4, SIDE).flatten(0, 1)[:, None])
+    one_by_one = model(alone, posed).smpl.rotations()
+    together = model(window, posed).smpl.rotations()
+    torch.testing.assert_close(together.flatten(0, 1), one_by_one.flatten(0, 1))
+    tokens = model.tokens_per_frame(window)
+    assert isinstance(tokens, BodyTokens)
+    assert model.mix(tokens, window) is tokens
 
 
-def test_rotations_are_rotations() -> None:
-    rotations = stirred(Int(SMALL))(some_images()).smpl.rotations()
+def test_rotations_are_rotations(posed: PosedBody) -> None:
+    rotations = model_with()(a_clip(), posed).smpl.rotations()
     assert rotations.shape == (2, 4, 24, 3, 3)
     torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand_as(rotations))
     torch.testing.assert_close(torch.linalg.det(rotations), torch.ones(2, 4, 24))
 
 
-def test_padding_does_not_reach_valid_frames() -> None:
-    model, images = stirred(Int(SMALL)), some_images()
-    valid = torch.tensor([[True, True, False, False], [True] * 4])
-    noise = images.clone()
-    noise[0, 2:] = 9.0
-    first = model(images, valid=valid).smpl.rotations()
-    second = model(noise, valid=valid).smpl.rotations()
-    torch.testing.assert_close(first[valid], second[valid])
+def test_padding_does_not_reach_valid_frames(posed: PosedBody) -> None:
+    model, valid = model_with(), torch.tensor([[True, True, False, False], [True] * 4])
+    window = replace(a_clip(), valid=valid)
+    other = noise(2, 4, SIDE)
+    other[0, 2:] = 255
+    first = model(window, posed)
+    second = model(replace(window, images=other), posed)
+    torch.testing.assert_close(first.smpl.rotations()[valid], second.smpl.rotations()[valid])
+    torch.testing.assert_close(first.joints[valid], second.joints[valid])
 
 
-def test_batch_size_does_not_matter() -> None:
-    model, images = stirred(Int(SMALL)), some_images(batch=3)
-    together, alone = model(images).smpl, model(images[1:2]).smpl
-    torch.testing.assert_close(together.rotations()[1:2], alone.rotations())
+def test_batch_size_does_not_matter(posed: PosedBody) -> None:
+    model, window = model_with(), a_clip(batch=3)
+    together, alone = model(window, posed), model(one_clip(window, 1), posed)
+    torch.testing.assert_close(together.smpl.rotations()[1:2], alone.smpl.rotations())
+    torch.testing.assert_close(together.joints[1:2], alone.joints)
 
 
-def test_evaluation_is_deterministic_and_training_mode_is_no_different() -> None:
+def test_evaluation_is_deterministic_and_training_mode_is_no_different(posed: PosedBody) -> None:
     """Published without dropout: there is nothing that train() could switch on."""
-    model, images = stirred(Int(SMALL)), some_images()
-    first = model(images).smpl.rotations()
-    assert torch.equal(first, model(images).smpl.rotations())
-    torch.testing.assert_close(first, model.train()(images).smpl.rotations())
+    model, window = model_with(), a_clip()
+    first = model(window, posed).smpl.rotations()
+    assert torch.equal(first, model(window, posed).smpl.rotations())
+    torch.testing.assert_close(first, model.train()(window, posed).smpl.rotations())
 
 
-def test_geometry_is_exact_under_autocast() -> None:
+def test_geometry_is_exact_under_autocast(posed: PosedBody) -> None:
     """bfloat16 steps are degrees and millimetres."""
-    model, images = stirred(Int(SMALL)), some_images()
+    model, window = model_with(), a_clip()
     with torch.autocast("cpu", torch.bfloat16):
-        rotations = model(images).smpl.rotations()
-    assert rotations.dtype == torch.float32
+        tokens = BodyTokens.apart(mixed_tokens(model, window).together().bfloat16())
+        smpl = model.pose_body(tokens, window, posed).smpl
+    rotations = smpl.rotations()
+    assert rotations.dtype == smpl.transl.dtype == torch.float32
     torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand_as(rotations))
+    exact = model.pose_body(tokens.float(), window, posed).smpl
+    assert torch.equal(rotations, exact.rotations())
+    assert torch.equal(smpl.transl, exact.transl)
 
 
-def test_forward_leaves_parameters_and_images_alone() -> None:
-    model = stirred(Int(SMALL))
+def test_forward_leaves_parameters_and_images_alone(posed: PosedBody) -> None:
+    model = model_with()
     before = {name: (id(p), p.detach().clone()) for name, p in model.named_parameters()}
     for frames in (1, 3, 4, 9):
-        images = some_images(frames=frames)
-        copy = images.clone()
-        model(images)
-        assert torch.equal(images, copy)
+        window = a_clip(frames=frames)
+        assert window.images is not None
+        copy = window.images.clone()
+        model(window, posed)
+        assert torch.equal(window.images, copy)
     for name, parameter in model.named_parameters():
         assert id(parameter) == before[name][0], name
         assert torch.equal(parameter, before[name][1]), name
 
 
-def test_gradients_reach_every_parameter() -> None:
+def test_gradients_reach_every_parameter(posed: PosedBody) -> None:
     """All parameters train in every phase; nothing is frozen, nothing is unused."""
-    motion = TokenMotionConfig(layers=1, heads=2, expansion=2, length=4, mask_ratio=0.25)
-    model = stirred(Int(SMALL.model_copy(update={"motion": motion}))).train()
+    model = model_with(MOTION.model_copy(update={"mask_ratio": 0.25})).train()
     hidden = draw_hidden(torch.ones(2, 4, dtype=torch.bool), 0.25)
-    prediction = model(some_images(), hidden=hidden)
-    weight = torch.randn(2, 4, 24, 3, 3)
-    total = (prediction.smpl.rotations() * weight).sum() + prediction.smpl.betas.square().sum()
-    (total + prediction.crop_camera.square().sum()).backward()
+    smpl = model(a_clip(), posed, hidden=hidden).smpl
+    total = (smpl.rotations() * torch.randn(2, 4, 24, 3, 3)).sum() + smpl.betas.square().sum()
+    (total + smpl.transl.square().mean()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_what_a_model_cannot_do_is_named() -> None:
-    rotary = TokenMotionConfig(layers=1, heads=2, positions="rotary")
-    model = stirred(Int(SMALL.model_copy(update={"motion": rotary})))
-    with pytest.raises(InputError, match="times"):
-        model(some_images())
-    times = torch.arange(4).expand(2, 4) / 30
-    assert torch.isfinite(model(some_images(), times=times).smpl.rotations()).all()
+def test_what_a_model_cannot_do_is_named(posed: PosedBody) -> None:
+    rotary = model_with(JointMotionConfig(layers=1, heads=2, joints_only=True))
+    assert torch.isfinite(rotary(a_clip(), posed).smpl.rotations()).all()
     hidden = torch.ones(2, 4, 24, dtype=torch.bool)
-    for some in (model, Int(without_motion())):
+    for model in (rotary, model_with(None)):
         with pytest.raises(InputError, match="hidden"):
-            some(some_images(), times=times, hidden=hidden)
+            model(a_clip(), posed, hidden=hidden)
 
 
 def test_overfits_four_samples() -> None:
     """Four clips of noise, each with rotations, betas and cameras of its own."""
+    window = a_clip(batch=4)
+    rotations = read(model_with(), a_clip(batch=4)).rotations.detach().flip(0)
     torch.manual_seed(0)
-    model = Int(SMALL).train()
-    images = some_images(batch=4)
-    rotations = stirred(Int(SMALL))(some_images(batch=4).flip(0)).smpl.rotations().detach()
-    betas, camera = torch.randn(4, 1, 10), torch.rand(4, 1, 3)
+    model = Hmr(SMALL).train()
+    betas = torch.randn(4, 10).repeat_interleave(4, 0)
+    camera = torch.rand(4, 3).repeat_interleave(4, 0)
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
     losses = []
     for _ in range(120):
-        found = model(images)
-        loss = (found.smpl.rotations() - rotations).square().mean()
-        loss = loss + (found.smpl.betas - betas).square().mean()
+        found = read(model, window)
+        loss = (found.rotations - rotations).square().mean()
+        loss = loss + (found.betas - betas).square().mean()
         loss = loss + (found.crop_camera - camera).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -295,24 +331,14 @@ def test_a_fresh_model_puts_bodies_before_the_camera() -> None:
     """Published heads start at a scale about 0: infinitely far, or behind the camera."""
     heads = IntHeads(32, IntHeadsConfig())
     assert heads.camera.bias.tolist() == pytest.approx([0.9, 0, 0])
-    depth = translation_in_crop(heads.camera.bias.detach())[2]
+    depth = translation_in_crop(heads.camera.bias.detach(), 224)[2]
     assert float(depth) == pytest.approx(2 * 5000 / (224 * 0.9), rel=1e-5)
     assert IntHeads(32, IntHeadsConfig(camera_bias=(0, 0, 0))).camera.bias.abs().sum() == 0
 
 
-def crop_window(side: float = 224.0) -> CropWindow:
-    """A window whose boxes are the crops themselves, seen by INT's camera."""
-    frames = 5
-    return CropWindow(
-        keypoints=torch.zeros(1, frames, 23, 2),
-        scores=torch.zeros(1, frames, 23),
-        box_center=torch.full((1, frames, 2), side / 2),
-        box_size=torch.full((1, frames), side),
-        focal=torch.full((1, 2), FOCAL),
-        center=torch.full((1, 2), side / 2),
-        times=torch.zeros(1, frames),
-        valid=torch.ones(1, frames, dtype=torch.bool),
-    )
+def crop_window(side: int = 224) -> CropWindow:
+    """Whose boxes are the crops themselves, seen by INT's camera."""
+    return whole_pictures(torch.zeros(1, 5, 3, side, side, dtype=torch.uint8))
 
 
 def some_camera() -> Tensor:
@@ -324,28 +350,28 @@ def some_camera() -> Tensor:
 def test_projection_agrees_with_ours() -> None:
     """The crop as a picture of 224 pixels: points translated, through a pinhole, in its box."""
     points = 0.5 * torch.randn(1, 5, 30, 3)
-    camera = some_camera()
-    placed = points + translation_in_crop(camera)[..., None, :]
-    ours = project_to_box(placed, crop_window())
-    torch.testing.assert_close(project_in_crop(points, camera), ours, atol=1e-5, rtol=1e-4)
+    place = translation_in_crop(some_camera(), 224)
+    ours = project_to_box(points + place[..., None, :], crop_window())
+    torch.testing.assert_close(project_in_crop(points, place, 224), ours, atol=1e-5, rtol=1e-4)
 
 
 def test_only_the_angle_of_view_counts() -> None:
     """The same camera on a crop of 256 pixels, and in halves of it: x / 256 as elsewhere."""
-    points = 0.5 * torch.randn(1, 5, 30, 3)
-    camera = some_camera()
-    at_224 = project_in_crop(points, camera)
-    at_256 = project_in_crop(points, camera, side=256, focal=FOCAL * 256 / 224)
-    torch.testing.assert_close(at_224, at_256)
+    points, camera = 0.5 * torch.randn(1, 5, 30, 3), some_camera()
+    place = translation_in_crop(camera, 224)
+    at_224 = project_in_crop(points, place, 224)
+    larger = replace(crop_window(256), focal=torch.full((1, 2), CROP_FOCAL * 256 / 224))
+    at_256 = project_to_box(points + place[..., None, :], larger)
+    torch.testing.assert_close(at_224, at_256, atol=1e-5, rtol=1e-4)
     # At one focal length in pixels the difference is perspective only: thousandths of the crop.
-    weak = project_in_crop(points, camera, side=256)
+    weak = project_in_crop(points, translation_in_crop(camera, 256), 256)
     torch.testing.assert_close(at_224 / 2, weak / 2, atol=5e-3, rtol=0)
 
 
 def test_a_metre_spans_half_the_scale_of_the_crop() -> None:
     camera = torch.tensor([0.8, 0.1, -0.2])
     ends = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    found = project_in_crop(ends, camera)
+    found = project_in_crop(ends, translation_in_crop(camera, 224), 224)
     torch.testing.assert_close(found[0], 0.8 * camera[1:])
     torch.testing.assert_close(found[1, 0] - found[0, 0], torch.tensor(0.8))
 
@@ -354,11 +380,20 @@ def test_the_camera_of_the_pelvis_stands_where_the_body_does() -> None:
     """INT offsets SMPL's origin, our `pelvis_in_camera` the pelvis: 24 cm apart in SMPL."""
     pelvis = torch.tensor([0.0, -0.24, 0.03]).expand(1, 5, 3)
     camera = some_camera()
-    ours = pelvis_in_camera(camera_at_pelvis(camera, pelvis), crop_window())
-    torch.testing.assert_close(ours, translation_in_crop(camera) + pelvis, atol=1e-4, rtol=1e-4)
+    ours = pelvis_in_camera(camera_at_pelvis(camera, pelvis, 224), crop_window())
+    expected = translation_in_crop(camera, 224) + pelvis
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_bodies_come_placed_before_the_camera_of_the_crop() -> None:
-    prediction = stirred(Int(SMALL))(some_images())
-    expected = translation_in_crop(prediction.crop_camera, SIDE)
-    torch.testing.assert_close(prediction.smpl.transl, expected)
+@torch.no_grad()
+def test_in_a_picture_that_is_the_crop_bodies_stand_as_published(posed: PosedBody) -> None:
+    """Hmr places the pelvis in a full image; where that is the crop, nothing must have moved."""
+    model, window = model_with(), a_clip()
+    found, readout = model(window, posed), read(model, window)
+    depth = 2 * 5000 / (SIDE * readout.crop_camera[:, 0] + 1e-9)
+    transl = torch.stack([*readout.crop_camera[:, 1:].unbind(1), depth], 1).unflatten(0, (2, 4))
+    torch.testing.assert_close(found.smpl.transl, transl, atol=1e-4, rtol=1e-4)
+    origin = replace(found.smpl, transl=torch.zeros_like(transl))
+    placed = posed.body.regress(origin, posed.detector_points) + transl[..., None, :]
+    published = 5000 * placed[..., :2] / placed[..., 2:] / (SIDE / 2)
+    torch.testing.assert_close(found.keypoints, published, atol=1e-4, rtol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 from temporal_hmr.configuration import load_config
 from temporal_hmr.data.int_phases import IntPhase
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.int_model import IntConfig
+from temporal_hmr.models.hmr_config import INT
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -18,8 +18,8 @@ def phase(number: int) -> IntPhase:
 
 def test_the_three_phases_as_published() -> None:
     first, second, third = phase(1), phase(2), phase(3)
-    assert first.model.motion is None
-    assert second.model == third.model == IntConfig()
+    assert first.model == INT.model_copy(update={"motion": None, "window": 1})
+    assert second.model == third.model == INT
     assert [p.optimiser.epochs for p in (first, second, third)] == [100, 100, 50]
     assert [p.optimiser.milestones for p in (first, second, third)] == [
         (60, 90),
@@ -51,7 +51,7 @@ def test_no_phase_is_chosen_by_a_test_set() -> None:
 def test_phases_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "phase.yaml"
     text = (CONFIGS / "int_phase3.yaml").read_text()
-    path.write_text(text.replace("model:\n  motion: {", "model:\n  motion: null\n  #"))
+    path.write_text(text.replace("  motion: {", "  motion: null  # {"))
     with pytest.raises(InputError, match="temporal module"):
         load_config(path, IntPhase)
     path.write_text("start: phase 1\nvalidation: {source: {dataset: h36m}}\n")

@@ -6,14 +6,15 @@ from typing import TypeVar
 import pytest
 import torch
 from torch import nn
+from windows import a_window, one_clip
 
-from temporal_hmr.batch import CropWindow
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.models.body_decoder import BodyDecoderConfig, BodyTokens
 from temporal_hmr.models.encoder import FrameEncoderConfig, box_geometry
 from temporal_hmr.models.heads import pelvis_in_camera, standing_person
-from temporal_hmr.models.hmr import Hmr, HmrConfig, PosedBody
+from temporal_hmr.models.hmr import Hmr, PosedBody
+from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.joint_motion import JointMotion, JointMotionConfig
 from temporal_hmr.skeleton import SMPL24
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
@@ -44,24 +45,6 @@ def stirred(module: AnyModule) -> AnyModule:
 
 def small_model() -> Hmr:
     return stirred(Hmr(SMALL))
-
-
-def a_window(batch: int = 2, frames: int = 8) -> CropWindow:
-    generator = torch.Generator().manual_seed(1)
-
-    def uniform(*shape: int) -> torch.Tensor:
-        return torch.rand(*shape, generator=generator)
-
-    return CropWindow(
-        keypoints=2 * uniform(batch, frames, 23, 2) - 1,
-        scores=uniform(batch, frames, 23),
-        box_center=500 + 100 * uniform(batch, frames, 2),
-        box_size=300 + 50 * uniform(batch, frames),
-        focal=torch.full((batch, 2), 1500.0),
-        center=torch.full((batch, 2), 540.0),
-        times=torch.arange(frames).expand(batch, frames) / 30,
-        valid=torch.ones(batch, frames, dtype=torch.bool),
-    )
 
 
 def test_each_joint_attends_to_itself_alone() -> None:
@@ -98,7 +81,7 @@ def test_attention_across_joints_stays_among_neighbours_in_one_clip() -> None:
 
 @pytest.mark.parametrize("across", [False, True])
 def test_it_starts_from_what_each_frame_says(posed: PosedBody, across: bool) -> None:
-    motion = SMALL.motion.model_copy(update={"across_joints": across})
+    motion = JointMotionConfig(heads=2, layers=2, across_joints=across)
     model = Hmr(SMALL.model_copy(update={"motion": motion})).eval()
     window = a_window()
     together, alone = model(window, posed), model(window, posed, temporal=False)
@@ -160,8 +143,7 @@ def test_padding_does_not_reach_valid_frames(posed: PosedBody) -> None:
 def test_batch_size_does_not_matter(posed: PosedBody) -> None:
     model = small_model()
     window = a_window(batch=3)
-    one = replace(window, **{name: getattr(window, name)[1:2] for name in vars(window)})
-    together, alone = model(window, posed), model(one, posed)
+    together, alone = model(window, posed), model(one_clip(window, 1), posed)
     torch.testing.assert_close(together.joints[1:2], alone.joints, atol=1e-5, rtol=1e-5)
 
 
@@ -196,12 +178,13 @@ def test_unseen_keypoints_are_not_read(posed: PosedBody) -> None:
 def test_frozen_tokenizer_stays_frozen(posed: PosedBody) -> None:
     """A plain `model.train()` must not set the codebook drifting (PostoMETRO's frozen PCT)."""
     model = small_model().train()
-    assert not model.encoder.tokenizer.training
-    before = {k: v.clone() for k, v in model.encoder.tokenizer.state_dict().items()}
+    tokenizer = model.encoder.get_submodule("tokenizer")
+    assert not tokenizer.training
+    before = {k: v.clone() for k, v in tokenizer.state_dict().items()}
     model(a_window(), posed).joints.sum().backward()
-    for name, value in model.encoder.tokenizer.state_dict().items():
+    for name, value in tokenizer.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert all(p.grad is None for p in model.encoder.tokenizer.parameters())
+    assert all(p.grad is None for p in tokenizer.parameters())
 
 
 def test_gradients_reach_every_trained_parameter(posed: PosedBody) -> None:

@@ -173,7 +173,7 @@ def test_body_tokens_can_be_read_from_the_same_evidence() -> None:
     """The seam to SMPL parameters: camera token and memory, as the body decoder takes them."""
     frames = network().frame_tokens(*inputs())
     assert frames.frame.shape == (4, 1, 32)
-    assert frames.pose.shape == (4, 4 + 6, 32)
+    assert frames.memory.shape == (4, 4 + 6, 32)
     body_tokens = BodyDecoder(32, BodyDecoderConfig())(frames)
     assert body_tokens.joints.shape == (4, 24, 32)
 

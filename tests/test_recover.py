@@ -12,12 +12,14 @@ from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.body_decoder import BodyDecoderConfig
 from temporal_hmr.models.encoder import FrameEncoderConfig
-from temporal_hmr.models.hmr import Hmr, HmrConfig
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.motion import Track
 from temporal_hmr.recover import matching_betas, recover
 from temporal_hmr.skeleton import COCO17, COCO23
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
+from temporal_hmr.video import Frame
 
 CAMERA = Camera.with_assumed_focal(640, 480)
 
@@ -126,3 +128,39 @@ def test_another_body_takes_over_pose_and_place(model: Hmr, body: BodyModel) -> 
     theirs = recover(model, other, track, CAMERA, 25.0)
     torch.testing.assert_close(ours.smpl.rotations(), theirs.smpl.rotations())
     np.testing.assert_allclose(ours.joints[:, 0], theirs.joints[:, 0], atol=1e-4)
+
+
+def test_a_model_of_images_sees_the_persons_box(body: BodyModel) -> None:
+    """What is outside the box changes nothing; without images the remedy is named."""
+    torch.manual_seed(0)
+    encoder = {
+        "kind": "postometro",
+        "sees": "image",
+        "side": 32,
+        "backbone": {"kind": "resnet", "width": 4, "layers": [1, 1, 1, 1]},
+        "decoder": {"size": "S", "width": 32, "hidden": 32, "heads": 2},
+        "frame": "nothing",
+    }
+    config = HmrConfig.model_validate({"encoder": encoder, "motion": None, "window": 4})
+    model, track = Hmr(config).eval(), a_track(list(range(6)))
+    rng = np.random.default_rng(0)
+    plain = [rng.integers(0, 255, (480, 640, 3), np.uint8) for _ in range(6)]
+    outside, inside = ([image.copy() for image in plain] for _ in range(2))
+    for far, near in zip(outside, inside, strict=True):
+        far[:, 500:] = 0
+        near[150:250, 150:250] = 0
+
+    def poses(images: list[np.ndarray]) -> torch.Tensor:
+        frames = (Frame(number, number / 25, image) for number, image in enumerate(images))
+        return recover(model, body, track, CAMERA, 25.0, images=frames).smpl.body_pose
+
+    assert torch.equal(poses(plain), poses(outside))
+    assert not torch.equal(poses(plain), poses(inside))
+    with pytest.raises(InputError, match="look at images"):
+        recover(model, body, track, CAMERA, 25.0)
+
+
+def test_weights_of_smpls_shapes_need_smpl(model: Hmr, body: BodyModel) -> None:
+    speaks_of_smpl = Hmr(model.config.model_copy(update={"body": "smpl"})).eval()
+    with pytest.raises(InputError, match="--body"):
+        recover(speaks_of_smpl, body, a_track([0, 1, 2]), CAMERA, 25.0)

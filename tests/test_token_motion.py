@@ -4,15 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from temporal_hmr.configuration import parse_config
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.body_decoder import BodyTokens
-from temporal_hmr.models.joint_motion import JointMotion
-from temporal_hmr.models.token_motion import (
-    TokenMotion,
-    TokenMotionConfig,
-    build_motion,
-    draw_hidden,
-)
+from temporal_hmr.models.hmr_config import HmrConfig
+from temporal_hmr.models.joint_motion import JointMotion, JointMotionConfig
+from temporal_hmr.models.token_motion import TokenMotion, TokenMotionConfig, draw_hidden
 
 WIDTH = 32
 SMALL = TokenMotionConfig(layers=2, heads=2, expansion=2, length=8)
@@ -223,18 +220,18 @@ def test_nothing_is_hidden_from_a_module_without_a_token_for_it() -> None:
     assert stirred().mask_token is None
     with pytest.raises(InputError, match="mask_ratio"):
         mixed(stirred(), some_tokens(), all_valid(), draw_hidden(all_valid(), 0.25))
-    rotary = HIDING.model_copy(update={"positions": "rotary"})
-    with pytest.raises(InputError, match="learned"):
-        build_motion(WIDTH, rotary)
+    settings = {"motion": {"positions": "rotary", "mask_ratio": 0.25}}
+    with pytest.raises(InputError, match=r"motion\.mask_ratio: is no setting"):
+        parse_config(settings, HmrConfig, "a run")
 
 
 def test_rotary_time_has_no_table_and_speaks_of_joints_only() -> None:
-    motion = build_motion(WIDTH, SMALL.model_copy(update={"positions": "rotary"}))
-    assert isinstance(motion, JointMotion)
+    motion = JointMotion(WIDTH, JointMotionConfig(heads=2, joints_only=True))
+    assert {name.split(".")[0] for name, _ in motion.named_parameters()} == {"blocks"}
     tokens = BodyTokens.apart(some_tokens())
     after = motion(tokens, torch.arange(8).expand(2, 8) / 30, all_valid())
     assert after.shape is tokens.shape
-    assert isinstance(build_motion(WIDTH, SMALL), TokenMotion)
+    assert after.camera is tokens.camera
 
 
 def test_size_of_the_published_module() -> None:

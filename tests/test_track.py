@@ -18,10 +18,16 @@ from temporal_hmr.body.load import load_body
 from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.command_line import run_door
 from temporal_hmr.errors import InputError
+from temporal_hmr.models.backbones.resnet import ResNetConfig
 from temporal_hmr.models.body_decoder import BodyDecoderConfig
 from temporal_hmr.models.encoder import FrameEncoderConfig
-from temporal_hmr.models.hmr import Hmr, HmrConfig
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr_config import HmrConfig
+from temporal_hmr.models.image_pose_encoder import ImagePoseEncoderConfig
+from temporal_hmr.models.image_tokens import ImageTokensConfig
 from temporal_hmr.models.joint_motion import JointMotionConfig
+from temporal_hmr.models.mesh_decoder import MeshDecoderConfig
+from temporal_hmr.models.pose_modulator import PoseModulatorConfig
 from temporal_hmr.motion import Person2D, Track
 from temporal_hmr.output.npz import load_motion
 from temporal_hmr.output.overlay import write_video
@@ -53,6 +59,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_checkpoint(Hmr(config), config, "hmr", path, half=True)
     return path
+
+
+def image_config() -> HmrConfig:
+    """A model that looks at pixels and at keypoints."""
+    encoder = ImagePoseEncoderConfig(
+        side=32,
+        backbone=ResNetConfig(width=4, layers=(1, 1, 1, 1)),
+        image=ImageTokensConfig(grid=(1, 1)),
+        pose=PoseModulatorConfig(tokens=4, code_dim=12, joints=23, mixer_layers=1),
+        decoder=MeshDecoderConfig(size="S", width=24, hidden=24, heads=2),
+    )
+    return tiny_config().model_copy(update={"encoder": encoder})
 
 
 @pytest.fixture
@@ -134,6 +152,20 @@ def num_decoded(path: Path) -> tuple[int, int, int]:
 
 @pytest.mark.usefixtures("detector")
 class TestDelivers:
+    def test_a_model_of_images_and_keypoints(self, clip, tmp_path) -> None:
+        """Two clips of other pictures, in which the detector sees the same, give other bodies."""
+        config, path = image_config(), tmp_path / "images.safetensors"
+        save_checkpoint(Hmr(config), config, "hmr", path, half=False)
+        other = make_clip(tmp_path / "dark.mp4", gray=20)
+        for source in (clip, other):
+            words = (source, "-o", tmp_path / "out", "--weights", path, "--no-render")
+            assert leave(*words) == 0
+        first, second = (
+            load_motion(tmp_path / "out" / name / "person_000.npz") for name in ("walk", "dark")
+        )
+        assert np.array_equal(first.keypoints, second.keypoints)
+        assert not torch.equal(first.smpl.body_pose, second.smpl.body_pose)
+
     def test_bodies_summary_and_overlay(self, clip, weights, tmp_path, capsys) -> None:
         assert leave(clip, "-o", tmp_path / "out", "--weights", weights) == 0
         folder = tmp_path / "out" / "walk"
@@ -275,6 +307,8 @@ def wrong_words(folder: Path, clip: Path, weights: Path) -> dict[str, list[str |
     (folder / "zero.mp4").touch()
     np.savez(folder / "body.npz", v_template=np.zeros((4, 3)))
     (folder / "bomb.pkl").write_bytes(pickle.dumps({"f": Bomb(folder / "boom")}))
+    of_smpl = tiny_config().model_copy(update={"body": "smpl"})
+    save_checkpoint(Hmr(of_smpl), of_smpl, "hmr", folder / "smpl.safetensors", half=True)
     other = tiny_config().model_copy(update={"motion": JointMotionConfig(heads=2, layers=3)})
     save_checkpoint(Hmr(tiny_config()), other, "hmr", folder / "other.safetensors", half=True)
     return {
@@ -287,6 +321,7 @@ def wrong_words(folder: Path, clip: Path, weights: Path) -> dict[str, list[str |
         "body that runs code": [clip, "--body", folder / "bomb.pkl"],
         "no body": [clip, "--body", folder / "absent.pkl"],
         "weights that are none": [clip, "--weights", folder / "text.mp4"],
+        "weights of SMPL's shapes, and no SMPL": [clip, "--weights", folder / "smpl.safetensors"],
         "weights of another configuration": [clip, "--weights", folder / "other.safetensors"],
         "nothing": [],
         "two sources": [clip, "--sample"],

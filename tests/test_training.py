@@ -3,16 +3,18 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from toy_mocap import write_mocap
 
 from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
 from temporal_hmr.configuration import load_config
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.hmr import Hmr, HmrConfig
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.recover import load_model
-from temporal_hmr.train import TrainingConfig, main
+from temporal_hmr.train import main
+from temporal_hmr.training.run import TrainingConfig
 
 CONFIG = """
 mocap: {held_out: [b]}
@@ -30,23 +32,7 @@ motion_training: {steps: 8, clips: 4, save_every: 4, warmup: 2, learning_rate: 0
 
 @pytest.fixture
 def mocap(tmp_path: Path) -> Path:
-    """Two subjects in AMASS's layout, Y up."""
-    generator = np.random.default_rng(0)
-    for subject in ("a", "b"):
-        folder = tmp_path / "mocap" / subject
-        folder.mkdir(parents=True)
-        swing = np.sin(np.arange(60) / 8)[:, None]
-        poses = 0.3 * swing * generator.normal(size=(1, 72))
-        poses[:, :3] = 0
-        np.savez(
-            folder / "01_poses.npz",
-            poses=poses.astype(np.float32),
-            trans=np.tile([0.0, 0.95, 0.0], (60, 1)).astype(np.float32),
-            betas=np.zeros(10),
-            gender="neutral",
-            mocap_framerate=30.0,
-        )
-    return tmp_path / "mocap"
+    return write_mocap(tmp_path / "mocap")
 
 
 def run(folder: Path, mocap: Path, config: str = CONFIG) -> Path:
@@ -118,7 +104,7 @@ def test_misspelt_setting_is_named(tmp_path: Path, mocap: Path) -> None:
         ("save_every: 3", "save_every: 0", "save_every"),
         ("window: 8", "window: 1", "window"),
         ("heads: 2", "heads: 3", "heads"),
-        ("window: 8", "body: banana", "banana"),
+        ("window: 8", "body: banana", "model.body"),
         ("{held_out: [b]}", "{held_out: [b], ignored: [zz]}", "no subject zz"),
     ],
 )
@@ -161,11 +147,11 @@ def test_truth_is_float32_whatever_the_loop_trains_in() -> None:
     from temporal_hmr.data.synthetic import Augmentation, MotionBank
     from temporal_hmr.data.take import MocapTake
     from temporal_hmr.models.hmr import PosedBody
-    from temporal_hmr.training.tasks import Windows
+    from temporal_hmr.training.sources import MocapWindows
 
     still = torch.eye(3).expand(40, 24, 3, 3), torch.zeros(40, 3)
     bank = MotionBank.of([MocapTake("a", "b", *still, 30.0, torch.zeros(10))])
-    windows = Windows(bank, bank, PosedBody(load_body()), Augmentation(), CLEAN, 4)
+    windows = MocapWindows(bank, bank, PosedBody(load_body()), Augmentation(), CLEAN, 4)
     plain, _ = windows.draw(3, Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
         mixed, _ = windows.draw(3, Generator().manual_seed(0))

@@ -16,7 +16,10 @@ from torch import Tensor
 from temporal_hmr.conversion.tensors import Conversion, Left, Renamed, convert_state
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.backbones_hybrid import HybridBackboneConfig
-from temporal_hmr.models.int_model import Int, IntConfig
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr_config import INT, HmrConfig
+from temporal_hmr.models.int_encoder import IntEncoderConfig
+from temporal_hmr.models.int_heads import IntHeadsConfig
 from temporal_hmr.models.token_motion import TokenMotionConfig
 from temporal_hmr.models.token_transformer import TokenTransformerConfig
 
@@ -34,27 +37,27 @@ def _unbatched(tensor: Tensor) -> Tensor:
 
 
 _WHOLE = {
-    "cls_token": Renamed("transformer.cls_token", _unbatched),
-    "pos_embed": Renamed("transformer.positions", _unbatched),
-    "joint3d_tokens": Renamed("transformer.joint_tokens", _unbatched),
-    "shape_token": Renamed("transformer.shape_token", _unbatched),
-    "cam_token": Renamed("transformer.camera_token", _unbatched),
+    "cls_token": Renamed("encoder.transformer.cls_token", _unbatched),
+    "pos_embed": Renamed("encoder.transformer.positions", _unbatched),
+    "joint3d_tokens": Renamed("encoder.transformer.joint_tokens", _unbatched),
+    "shape_token": Renamed("encoder.transformer.shape_token", _unbatched),
+    "cam_token": Renamed("encoder.transformer.camera_token", _unbatched),
     "temporal_pos_embedding": Renamed("motion.positions", _unbatched),
     "mask_token": Left("stands for hidden tokens in training only"),
-    "joint3d_head.weight": Renamed("heads.joint.weight", _by_columns),
-    "joint3d_head.bias": Renamed("heads.joint.bias", _by_columns),
+    "joint3d_head.weight": Renamed("head.joint.weight", _by_columns),
+    "joint3d_head.bias": Renamed("head.joint.bias", _by_columns),
 }
 _BEGINNINGS = {
-    "shape_head.": "heads.shape.",
-    "cam_head.": "heads.camera.",
-    "norm.": "transformer.norm.",
-    "patch_embed.proj.": "patches.project.",
-    "patch_embed.backbone.stem.": "patches.backbone.stem.",
+    "shape_head.": "head.shape.",
+    "cam_head.": "head.camera.",
+    "norm.": "encoder.transformer.norm.",
+    "patch_embed.proj.": "encoder.patches.project.",
+    "patch_embed.backbone.stem.": "encoder.patches.backbone.stem.",
 }
-_NOT_IN_IMAGENET = re.compile(r"heads\.|motion\.|transformer\.(joint|shape|camera)_token")
+_NOT_IN_IMAGENET = re.compile(r"head\.|motion\.|encoder\.transformer\.(joint|shape|camera)_token")
 _BLOCK = re.compile(r"(blocks|temporal_transformer)\.(\d+)\.(.+)\.(weight|bias)")
 _STAGE = re.compile(r"patch_embed\.backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)")
-_TRANSFORMERS = {"blocks": "transformer.blocks", "temporal_transformer": "motion.blocks"}
+_TRANSFORMERS = {"blocks": "encoder.transformer.blocks", "temporal_transformer": "motion.blocks"}
 _IN_BLOCK = {
     "norm1": "attention_norm",
     "attn.qkv": "attention.query_key_value",
@@ -75,7 +78,7 @@ def rename(name: str) -> Renamed | Left | None:
         if name.startswith(theirs):
             return Renamed(ours + name.removeprefix(theirs))
     if stage := _STAGE.fullmatch(name):
-        return Renamed("patches.backbone.stages.{}.{}.{}".format(*stage.groups()))
+        return Renamed("encoder.patches.backbone.stages.{}.{}.{}".format(*stage.groups()))
     if block := _BLOCK.fullmatch(name):
         transformer, number, layer, kind = block.groups()
         if layer in _IN_BLOCK:
@@ -87,7 +90,7 @@ def rename(name: str) -> Renamed | Left | None:
 class ConvertedInt:
     """A published checkpoint under our names, and the settings of the model that it fits."""
 
-    config: IntConfig
+    config: HmrConfig
     conversion: Conversion
 
 
@@ -100,24 +103,28 @@ def read_int(contents: Mapping[str, object]) -> ConvertedInt:
     config = _config_of(state)
     # Names and shapes are all that is asked of the module: it needs no memory.
     with torch.device("meta"):
-        module = Int(config)
+        module = Hmr(config)
     return ConvertedInt(config, convert_state(state, module, rename))
 
 
-def read_imagenet(contents: Mapping[str, object], config: IntConfig) -> Conversion:
+def read_imagenet(contents: Mapping[str, object], config: HmrConfig) -> Conversion:
     """INT's start: the R50 + ViT-B/16 hybrid of ImageNet-21k, in the names of timm.
 
     Backbone, patches, the first blocks and the norm are taken from it; body tokens, heads and the
-    temporal module, which it lacks, are drawn anew. Raises `InputError` as `read_int` does.
+    temporal module, which it lacks, are drawn anew. Raises `InputError` as `read_int` does, and if
+    the encoder of `config` is not INT's.
     """
-    module = Int(config)
+    if not isinstance(config.encoder, IntEncoderConfig):
+        raise InputError(f"INT starts from ImageNet's hybrid, an encoder {config.encoder.kind} not")
+    layers = config.encoder.transformer.layers
+    module = Hmr(config)
     drawn = {
         name: tensor for name, tensor in module.state_dict().items() if _NOT_IN_IMAGENET.match(name)
     }
 
     def fate(name: str) -> Renamed | Left | None:
         block = _BLOCK.fullmatch(name)
-        if block and int(block[2]) >= config.transformer.layers:
+        if block and int(block[2]) >= layers:
             return Left("a block past those that the model has")
         if name.startswith(("head.", "pre_logits.")):
             return Left("the classes of ImageNet")
@@ -138,12 +145,12 @@ def _published_state(contents: Mapping[str, object]) -> dict[str, Tensor]:
     return state
 
 
-def _config_of(state: Mapping[str, Tensor]) -> IntConfig:
+def _config_of(state: Mapping[str, Tensor]) -> HmrConfig:
     """Sizes from names and shapes; a tensor that is not there leaves the published size.
 
     What does not fit together is then found by the conversion, and named there.
     """
-    published = IntConfig()
+    published = IntEncoderConfig()
     width = _size(state, "cam_token", 2, published.transformer.width)
     heads = max(1, width // _HEAD_WIDTH)
     patches = _size(state, "pos_embed", 1, published.transformer.grid**2 + 1) - 1
@@ -155,7 +162,7 @@ def _config_of(state: Mapping[str, Tensor]) -> IntConfig:
             expansion=_expansion(state, "temporal_transformer.0", width),
             length=_size(state, "temporal_pos_embedding", 1, 16),
         )
-    return IntConfig(
+    encoder = IntEncoderConfig(
         backbone=_backbone_of(state),
         transformer=TokenTransformerConfig(
             width=width,
@@ -164,8 +171,11 @@ def _config_of(state: Mapping[str, Tensor]) -> IntConfig:
             expansion=_expansion(state, "blocks.0", width),
             grid=max(1, math.isqrt(patches)),
         ),
-        motion=motion,
     )
+    head = IntHeadsConfig(crop_side=encoder.image_side())
+    window = 1 if motion is None else motion.length
+    changes = {"encoder": encoder, "motion": motion, "head": head, "window": window}
+    return INT.model_copy(update=changes)
 
 
 def _expansion(state: Mapping[str, Tensor], block: str, width: int) -> int:

@@ -15,8 +15,9 @@ from torch import Tensor
 from temporal_hmr.conversion.tensors import Conversion, Left, Renamed, convert_state
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.backbones_vit import VitConfig
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr_config import TOKENHMR, HmrConfig
 from temporal_hmr.models.token_head import ClassifierConfig, TokenHeadConfig
-from temporal_hmr.models.tokenhmr import TokenHmr, TokenHmrConfig
 from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
 
 _HEAD_WIDTH = 64
@@ -40,14 +41,14 @@ _TOKENIZER_NAMES = {
     r"decoder\.decoder\.15": "decoder.3",
 }
 _MODEL_NAMES = {
-    r"backbone\.patch_embed\.proj": "backbone.embed",
-    r"backbone\.blocks\.(\d+)\.norm1": "backbone.blocks.{0}.attention_norm",
-    r"backbone\.blocks\.(\d+)\.attn\.qkv": "backbone.blocks.{0}.attention.query_key_value",
-    r"backbone\.blocks\.(\d+)\.attn\.proj": "backbone.blocks.{0}.attention.out",
-    r"backbone\.blocks\.(\d+)\.norm2": "backbone.blocks.{0}.feed_forward_norm",
-    r"backbone\.blocks\.(\d+)\.mlp\.fc1": "backbone.blocks.{0}.feed_forward.0",
-    r"backbone\.blocks\.(\d+)\.mlp\.fc2": "backbone.blocks.{0}.feed_forward.2",
-    r"backbone\.last_norm": "backbone.norm",
+    r"backbone\.patch_embed\.proj": "encoder.backbone.embed",
+    r"backbone\.blocks\.(\d+)\.norm1": "encoder.backbone.blocks.{0}.attention_norm",
+    r"backbone\.blocks\.(\d+)\.attn\.qkv": "encoder.backbone.blocks.{0}.attention.query_key_value",
+    r"backbone\.blocks\.(\d+)\.attn\.proj": "encoder.backbone.blocks.{0}.attention.out",
+    r"backbone\.blocks\.(\d+)\.norm2": "encoder.backbone.blocks.{0}.feed_forward_norm",
+    r"backbone\.blocks\.(\d+)\.mlp\.fc1": "encoder.backbone.blocks.{0}.feed_forward.0",
+    r"backbone\.blocks\.(\d+)\.mlp\.fc2": "encoder.backbone.blocks.{0}.feed_forward.2",
+    r"backbone\.last_norm": "encoder.backbone.norm",
     r"smpl_head\.transformer\.to_token_embedding": "head.decoder.embed",
     r"smpl_head\.transformer\.transformer\.layers\.(\d+)\.0\.norm": (
         "head.decoder.blocks.{0}.self_norm"
@@ -104,7 +105,7 @@ def _first(tensor: Tensor) -> Tensor:
 
 
 _MODEL_TENSORS: dict[str, Renamed] = {
-    "backbone.pos_embed": Renamed("backbone.positions", _first),
+    "backbone.pos_embed": Renamed("encoder.backbone.positions", _first),
     "smpl_head.transformer.pos_embedding": Renamed("head.decoder.position"),
     "smpl_head.init_body_pose": Renamed("head.mean_sixd", lambda t: t.reshape(-1, 6)),
     "smpl_head.init_betas": Renamed("head.mean_betas", _first),
@@ -163,8 +164,8 @@ def read_tokenizer(
 
 def read_tokenhmr(
     contents: Mapping[str, Any], tokenizer: Mapping[str, Any]
-) -> tuple[Conversion, TokenHmrConfig]:
-    """A state for `TokenHmr` and its settings, from the contents of the two files.
+) -> tuple[Conversion, HmrConfig]:
+    """A state for `Hmr` and its settings, from the contents of the two files.
 
     `contents` has the tensors of the image model under `state_dict`, or is that dictionary;
     `tokenizer` is as `read_tokenizer` takes it. The tokenizer's tensors are in the state, and not
@@ -173,12 +174,11 @@ def read_tokenhmr(
     published = _under(contents, "state_dict")
     mixer = "smpl_head.decpose.mixer_head.0.MLP_token.ff.3.weight"
     poses, sizes = read_tokenizer(tokenizer, _shape(published, mixer, 2)[0])
-    config = TokenHmrConfig(
-        backbone=_backbone_sizes(published), tokenizer=sizes, head=_head_sizes(published)
-    )
+    head = _head_sizes(published).model_copy(update={"tokenizer": sizes})
+    config = TOKENHMR.model_copy(update={"encoder": _backbone_sizes(published), "head": head})
     made = {f"head.poses.tokenizer.{name}": tensor for name, tensor in poses.state.items()}
     with torch.device("meta"):
-        module = TokenHmr(config)
+        module = Hmr(config)
     return convert_state(published, module, rename_model, made), config
 
 

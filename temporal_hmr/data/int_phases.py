@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from temporal_hmr.configuration import Config
 from temporal_hmr.data.interleaved_clips import ClipSettings
 from temporal_hmr.losses_int import IntLossWeights
-from temporal_hmr.models.int_model import IntConfig
+from temporal_hmr.models.hmr_config import INT, HmrConfig
 
 
 class Source(Config):
@@ -74,7 +74,7 @@ class Validation(Config):
 class IntPhase(Config):
     """One phase: a model, what it looks at, and what is asked of it."""
 
-    model: IntConfig = IntConfig()
+    model: HmrConfig = INT
     start: Literal["imagenet", "phase 1", "phase 2"]
     """Whose weights it starts from: the ImageNet-21k hybrid's, or a phase's last epoch's."""
     images: Sources | None = None

@@ -79,10 +79,17 @@ def recover_video(
     """
     if not people:
         return {}
+    if model.config.image_side() is not None:
+        for person in people:
+            check_images(person)
     tracks = find_tracks(people, settings, stage)
     camera, fps = _camera(people[0].camera, settings.focal), people[0].fps
+
+    def images(track: Track) -> Iterator[Frame]:
+        return _frames(people[0], np.arange(track.frames[0], track.frames[-1] + 1))
+
     return {
-        name: recover(model, body, track, camera, fps, settings.temporal)
+        name: recover(model, body, track, camera, fps, settings.temporal, images(track))
         for name, track in tracks.items()
     }
 

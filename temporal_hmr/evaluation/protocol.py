@@ -160,6 +160,16 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
             "gaps": "safe",
         }
     },
+    "clips": {
+        "clips": {
+            "metrics": (*_FRAME, "acceleration_error"),
+            "joints": "smpl24",
+            "root": "pelvis",
+            "truth_body": "neutral",
+            "acceleration_unit": "mm/frame^2",
+            "gaps": "safe",
+        }
+    },
 }
 """Published practices by name, and for each dataset that they score what they do there."""
 

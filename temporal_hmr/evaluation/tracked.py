@@ -45,11 +45,11 @@ def track_sequences(
     tracked again. Raises `InputError` if images are missing, or the folder holds predictions that
     were made otherwise.
     """
-    if settings.detects:
-        for sequence in sequences:
-            check_images(sequence)
     path = default_weights() if weights is None else weights
     model = load_model(path, torch.device("cpu"))
+    if settings.detects or model.config.image_side() is not None:
+        for sequence in sequences:
+            check_images(sequence)
     body = copy.deepcopy(bodies.of("neutral")).float()
     _claim(folder, {**asdict(settings), "weights": file_hash(path), "body": body.name})
     videos = by_video(sequences)

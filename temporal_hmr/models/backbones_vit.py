@@ -5,19 +5,25 @@ border, there is no class token (the vector of its position is added to every pa
 middle columns of a square crop are looked at.
 """
 
+from typing import Literal
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from temporal_hmr.batch import CropWindow
 from temporal_hmr.configuration import Config
+from temporal_hmr.models.encoder import FrameTokens
+from temporal_hmr.models.image_input import frame_images
 from temporal_hmr.models.vision_block import NORM_EPSILON, VisionBlock
 
 
 class VitConfig(Config):
     """Sizes of the backbone; defaults are ViT-H/16 on the middle 256 x 192 of a 256 crop."""
 
+    kind: Literal["vit"] = "vit"
     crop: int = Field(default=256, gt=0)
     """Side of the square crop in pixels."""
     cut_columns: int = Field(default=32, ge=0)
@@ -38,6 +44,10 @@ class VitConfig(Config):
         if min(self.grid()) < 1:
             raise ValueError(f"a crop of {self.crop} has no patch of {self.patch} after the cut")
         return self
+
+    def image_side(self) -> int:
+        """Pixels along a side of the crop."""
+        return self.crop
 
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""
@@ -74,3 +84,17 @@ class VitBackbone(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+
+class VitEncoder(nn.Module):
+    """The backbone for clips: its patches, and their mean for decoders that want a frame token."""
+
+    def __init__(self, config: VitConfig):
+        super().__init__()
+        self.backbone = VitBackbone(config)
+        self.width = config.width
+
+    def forward(self, window: CropWindow) -> FrameTokens:
+        """Raises `InputError` if the window has no images of the right size."""
+        memory = self.backbone(frame_images(window, self.backbone.config.crop))
+        return FrameTokens(memory.mean(1, keepdim=True), memory)

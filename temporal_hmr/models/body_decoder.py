@@ -35,6 +35,10 @@ class BodyTokens:
     shape: Float[Tensor, "N 1 width"]
     camera: Float[Tensor, "N 1 width"]
 
+    def float(self) -> "BodyTokens":
+        """The same in float32."""
+        return BodyTokens.apart(self.together().float())
+
     def together(self) -> Float[Tensor, "N 26 width"]:
         """All tokens along one axis: joints, shape, camera."""
         return torch.cat([self.joints, self.shape, self.camera], 1)
@@ -59,7 +63,7 @@ class BodyDecoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, frames: FrameTokens) -> BodyTokens:
-        memory = torch.cat([frames.frame, frames.pose], 1)
+        memory = torch.cat([frames.frame, frames.memory], 1)
         reading = self.first_reading(frames.frame.squeeze(1))
         tokens = self.priors + rearrange(reading, "n (q c) -> n q c", q=len(self.priors))
         for block in self.blocks:

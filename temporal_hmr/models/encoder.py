@@ -5,6 +5,7 @@ keypoints through the keypoint tokenizer, with the detector's confidences.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -21,6 +22,7 @@ from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
 class FrameEncoderConfig(Config):
     """Sizes of the encoder."""
 
+    kind: Literal["keypoints"] = "keypoints"
     width: int = Field(default=160, gt=0)
     heads: int = Field(default=4, gt=0)
     layers: int = 1
@@ -33,15 +35,23 @@ class FrameEncoderConfig(Config):
     visible_above: float = 0.05
     """Keypoints of lower confidence count as unseen."""
 
+    def image_side(self) -> int | None:
+        """It looks at no image."""
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class FrameTokens:
     """What one frame says, as a memory for decoders to look into; N counts frames of all clips."""
 
     frame: Float[Tensor, "N 1 width"]
-    """Box and coordinates as they are: the precise, brittle part of the evidence."""
-    pose: Float[Tensor, "N tokens width"]
-    """The pose as words of the codebook: the robust part."""
+    """The frame as a whole; of keypoints, box and coordinates as they are: precise and brittle."""
+    memory: Float[Tensor, "N tokens width"]
+    """Everything else: the pose as words of the codebook (the robust part), the image."""
+
+    def float(self) -> "FrameTokens":
+        """The same in float32."""
+        return FrameTokens(self.frame.float(), self.memory.float())
 
 
 class PoseModulator(nn.Module):
@@ -80,6 +90,7 @@ class FrameEncoder(nn.Module):
     def __init__(self, config: FrameEncoderConfig, tokenizer: KeypointTokenizer):
         super().__init__()
         self.config = config
+        self.width = config.width
         self.tokenizer = tokenizer.requires_grad_(False)
         self.modulator = PoseModulator(tokenizer, config)
         width = config.width
@@ -100,25 +111,46 @@ class FrameEncoder(nn.Module):
         return self
 
     def forward(self, window: CropWindow) -> FrameTokens:
-        keypoints = rearrange(window.keypoints, "b t j c -> (b t) j c")
-        scores = rearrange(window.scores, "b t j -> (b t) j")
-        visible = scores > self.config.visible_above
-        scores = scores * visible
-        keypoints = torch.where(visible[..., None], keypoints, 0.0)
-        with torch.no_grad(), torch.autocast(keypoints.device.type, enabled=False):
-            features = self.tokenizer.features(keypoints, visible)
-            codes, _ = self.tokenizer.codebook.soft(features, self.config.temperature)
-        evidence = [
-            keypoints.flatten(1),
-            scores,
-            rearrange(box_geometry(window), "b t c -> (b t) c"),
-        ]
-        frame = self.frame_embed(torch.cat(evidence, -1))[:, None]
-        tokens = torch.cat([frame, self.modulator(codes, scores)], 1)
+        seen = detections(window, self.config.visible_above)
+        codes = soft_tokens(self.tokenizer, seen, self.config.temperature)
+        frame = self.frame_embed(frame_facts(window, seen))[:, None]
+        tokens = torch.cat([frame, self.modulator(codes, seen.scores)], 1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.norm(tokens)
         return FrameTokens(tokens[:, :1], tokens[:, 1:])
+
+
+@dataclass(frozen=True, eq=False)
+class FrameDetections:
+    """Keypoints of N frames in their boxes; those too uncertain to count are 0 with score 0."""
+
+    keypoints: Float[Tensor, "N joints 2"]
+    scores: Float[Tensor, "N joints"]
+
+
+def detections(window: CropWindow, visible_above: float) -> FrameDetections:
+    """All frames of all clips; keypoints of lower confidence count as unseen."""
+    scores = rearrange(window.scores, "b t j -> (b t) j")
+    visible = scores > visible_above
+    keypoints = rearrange(window.keypoints, "b t j c -> (b t) j c")
+    return FrameDetections(torch.where(visible[..., None], keypoints, 0.0), scores * visible)
+
+
+@torch.no_grad()
+def soft_tokens(
+    tokenizer: KeypointTokenizer, seen: FrameDetections, temperature: float
+) -> Float[Tensor, "N tokens dim"]:
+    """Detected keypoints as mixtures of codes; in float32 whatever the autocast type."""
+    with torch.autocast(seen.scores.device.type, enabled=False):
+        features = tokenizer.features(seen.keypoints, seen.scores > 0)
+        return tokenizer.codebook.soft(features, temperature)[0]
+
+
+def frame_facts(window: CropWindow, seen: FrameDetections) -> Float[Tensor, "N facts"]:
+    """Coordinates, scores and box of each frame, as they are."""
+    box = box_geometry(window).flatten(0, 1)
+    return torch.cat([seen.keypoints.flatten(1), seen.scores, box], -1)
 
 
 def box_geometry(window: CropWindow) -> Float[Tensor, "B T 3"]:

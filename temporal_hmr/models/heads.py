@@ -1,15 +1,27 @@
 """From body tokens to rotations, shape and place."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from temporal_hmr.batch import CropWindow
+from temporal_hmr.configuration import Config
 from temporal_hmr.models.body_decoder import BodyTokens
 from temporal_hmr.rotation import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
 from temporal_hmr.skeleton import SMPL24
+
+CROP_FOCAL = 5000.0
+"""Pixels of the crop: the focal length that published systems assume for every picture. Nearly
+orthographic, whatever camera took it."""
+
+
+class RotationHeadConfig(Config):
+    """Rotations read directly from their tokens."""
+
+    kind: Literal["rotations"] = "rotations"
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +31,18 @@ class BodyReadout:
     rotations: Float[Tensor, "N 24 3 3"]
     betas: Float[Tensor, "N 10"]
     crop_camera: Float[Tensor, "N 3"]
-    """Scale s and offset tx, ty (m): a metre at the pelvis spans s/2 of the box side."""
+    """Scale s and offset tx, ty (m): a metre at depth of the body spans s/2 of the box side."""
+    crop_side: int | None = None
+    """None: scale and offset are the pelvis's. Published systems have those of SMPL's origin,
+    before a camera of `CROP_FOCAL` pixels of a crop of this side."""
+    logits: Float[Tensor, "N tokens codes"] | None = None
+    """How the pose was chosen, where it is a choice among learned poses."""
+
+    def camera_at_pelvis(self, pelvis: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+        """Scale and offset of the pelvis, which stands at `pelvis` (J0, m) in the resting body."""
+        if self.crop_side is None:
+            return self.crop_camera
+        return camera_at_pelvis(self.crop_camera, pelvis, self.crop_side)
 
 
 class RotationHead(nn.Module):
@@ -72,3 +95,32 @@ def pelvis_in_camera(
     depth = 2 * focal.mean(-1) / (crop_camera[..., 0] * window.box_size)
     offset = (window.box_center - window.center[:, None]) / focal * depth[..., None]
     return torch.cat([crop_camera[..., 1:] + offset, depth[..., None]], -1)
+
+
+def translation_in_crop(crop_camera: Float[Tensor, "*b 3"], side: float) -> Float[Tensor, "*b 3"]:
+    """SMPL's translation (m) before the crop's own camera, from (s, tx, ty) of SMPL's origin.
+
+    A metre at depth 2 f / (side s) spans s/2 of the crop's side.
+    """
+    depth = 2 * CROP_FOCAL / (side * crop_camera[..., :1] + 1e-9)
+    return torch.cat([crop_camera[..., 1:], depth], -1)
+
+
+def project_in_crop(
+    points: Float[Tensor, "*b n 3"], translation: Float[Tensor, "*b 3"], side: float
+) -> Float[Tensor, "*b n 2"]:
+    """Points of an untranslated body (m) to crop coordinates (-1..1), as INT projects them."""
+    placed = points + translation[..., None, :]
+    return placed[..., :2] / placed[..., 2:] * CROP_FOCAL / (side / 2)
+
+
+def camera_at_pelvis(
+    crop_camera: Float[Tensor, "*b 3"], pelvis: Float[Tensor, "*b 3"], side: float
+) -> Float[Tensor, "*b 3"]:
+    """The same camera as scale and offset of the pelvis: what `pelvis_in_camera` takes.
+
+    `pelvis` is J0(betas), where the untranslated body has it.
+    """
+    place = translation_in_crop(crop_camera, side) + pelvis
+    scale = 2 * CROP_FOCAL / (side * place[..., 2:])
+    return torch.cat([scale, place[..., :2]], -1)

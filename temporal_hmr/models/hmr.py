@@ -2,80 +2,162 @@
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
-from pydantic import Field
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from temporal_hmr.batch import BodyPrediction, CropWindow
 from temporal_hmr.body.model import BodyModel, PointRegressor
 from temporal_hmr.body.params import SmplParams
-from temporal_hmr.configuration import Config
-from temporal_hmr.models.body_decoder import BodyDecoder, BodyDecoderConfig, BodyTokens
-from temporal_hmr.models.encoder import FrameEncoder, FrameEncoderConfig
-from temporal_hmr.models.heads import RotationHead, pelvis_in_camera
+from temporal_hmr.errors import InputError
+from temporal_hmr.models.backbones_vit import VitConfig, VitEncoder
+from temporal_hmr.models.body_decoder import BodyDecoder, BodyTokens
+from temporal_hmr.models.encoder import FrameEncoder, FrameEncoderConfig, FrameTokens
+from temporal_hmr.models.heads import (
+    BodyReadout,
+    RotationHead,
+    RotationHeadConfig,
+    pelvis_in_camera,
+)
+from temporal_hmr.models.hmr_config import EncoderConfig, HeadConfig, HmrConfig, MotionConfig
+from temporal_hmr.models.image_pose_encoder import ImagePoseEncoder, ImagePoseEncoderConfig
+from temporal_hmr.models.int_encoder import IntEncoder, IntEncoderConfig
+from temporal_hmr.models.int_heads import IntHeads, IntHeadsConfig
 from temporal_hmr.models.joint_motion import JointMotion, JointMotionConfig
-from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
-
-
-class HmrConfig(Config):
-    """The whole model; the papers are settings of this."""
-
-    tokenizer: KeypointTokenizerConfig = KeypointTokenizerConfig()
-    encoder: FrameEncoderConfig = FrameEncoderConfig()
-    decoder: BodyDecoderConfig = BodyDecoderConfig()
-    motion: JointMotionConfig | None = JointMotionConfig()
-    """None gives a per-frame model."""
-    window: int = Field(default=32, ge=2)
-    """Frames that the model was trained to see at once."""
-    body: str = "open"
-    """Name of the body whose betas it predicts."""
+from temporal_hmr.models.token_head import (
+    BodyTokenHead,
+    BodyTokenHeadConfig,
+    TokenHead,
+    TokenHeadConfig,
+)
+from temporal_hmr.models.token_motion import TokenMotion, TokenMotionConfig
+from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
+from temporal_hmr.tokenizers.rotations import RotationTokenizer
 
 
 class Hmr(nn.Module):
     """Human mesh recovery from a clip of one person."""
 
-    def __init__(self, config: HmrConfig, tokenizer: KeypointTokenizer | None = None):
-        """`tokenizer` was trained before and is frozen; None leaves it to weights loaded next."""
+    def __init__(
+        self,
+        config: HmrConfig,
+        tokenizer: KeypointTokenizer | None = None,
+        rotations: RotationTokenizer | None = None,
+    ):
+        """Tokenizers were trained before and are frozen; None leaves them to weights to load."""
         super().__init__()
         self.config = config
-        width = config.encoder.width
-        self.encoder = FrameEncoder(
-            config.encoder, tokenizer or KeypointTokenizer(config.tokenizer)
-        )
-        self.decoder = BodyDecoder(width, config.decoder)
-        self.motion = None if config.motion is None else JointMotion(width, config.motion)
-        self.head = RotationHead(width)
+        self.encoder = _encoder(config.encoder, tokenizer or KeypointTokenizer(config.tokenizer))
+        width = self.encoder.width
+        self.decoder = None if config.decoder is None else BodyDecoder(width, config.decoder)
+        self.motion = None if config.motion is None else _motion(width, config.motion)
+        self.head = _head(width, config.head, rotations)
 
-    def tokens_per_frame(self, window: CropWindow) -> BodyTokens:
-        """Body tokens of the B x T frames, each by itself."""
-        return self.decoder(self.encoder(window))
+    def tokens_per_frame(self, window: CropWindow) -> BodyTokens | FrameTokens:
+        """What the head reads of the B x T frames, each by itself."""
+        frames = self.encoder(window)
+        if self.decoder is not None and isinstance(frames, FrameTokens):
+            return self.decoder(frames)
+        return frames
 
     def forward(
-        self, window: CropWindow, body: "PosedBody", temporal: bool = True
+        self,
+        window: CropWindow,
+        body: "PosedBody",
+        temporal: bool = True,
+        hidden: Bool[Tensor, "B T 24"] | None = None,
     ) -> BodyPrediction:
         """Encode frames, decode body tokens, mix them through time, read and pose the body.
 
-        `temporal=False` leaves the temporal module out and decodes every frame by itself.
+        `temporal=False` leaves the temporal module out and decodes every frame by itself. `hidden`
+        joints (training) are to be reconstructed from the rest of their clip.
         """
         tokens = self.tokens_per_frame(window)
-        if temporal and self.motion is not None:
-            tokens = self.motion(tokens, window.times, window.valid)
+        if temporal and isinstance(tokens, BodyTokens):
+            tokens = self.mix(tokens, window, hidden)
         return self.pose_body(tokens, window, body)
 
+    def mix(
+        self,
+        tokens: BodyTokens,
+        window: CropWindow,
+        hidden: Bool[Tensor, "B T 24"] | None = None,
+    ) -> BodyTokens:
+        """Body tokens of the B x T frames through time; a model without motion passes them on.
+
+        Raises `InputError` where tokens are hidden from a module that has no token for that.
+        """
+        if isinstance(self.motion, TokenMotion):
+            return self.motion(tokens, window.times, window.valid, hidden)
+        if hidden is not None:
+            raise InputError("tokens can be hidden only from a motion with learned positions")
+        if self.motion is None:
+            return tokens
+        return self.motion(tokens, window.times, window.valid)
+
     def pose_body(
-        self, tokens: BodyTokens, window: CropWindow, body: "PosedBody"
+        self, tokens: BodyTokens | FrameTokens, window: CropWindow, body: "PosedBody"
     ) -> BodyPrediction:
-        """Bodies in the camera frame of the full image; one shape per clip."""
+        """Bodies in the camera frame of the full image."""
         # Geometry in float32 whatever the autocast type: bfloat16 steps are millimetres.
         with torch.autocast(window.times.device.type, enabled=False):
-            tokens = BodyTokens.apart(tokens.together().float())
-            readout = self.head(tokens)
-            batch = len(window.times)
-            rotations = rearrange(readout.rotations, "(b t) j r c -> b t j r c", b=batch)
-            betas = clip_mean(rearrange(readout.betas, "(b t) c -> b t c", b=batch), window)
-            camera = rearrange(readout.crop_camera, "(b t) c -> b t c", b=batch)
-            transl = pelvis_in_camera(camera, window) - body.pelvis_at_rest(betas)
+            readout = self.read(tokens.float())
+            betas = self._per_clip(readout.betas, window)
+            if self.config.one_shape:
+                betas = clip_mean(betas, window)
+            pelvis = body.pelvis_at_rest(betas)
+            camera = self._per_clip(readout.camera_at_pelvis(pelvis.flatten(0, 1)), window)
+            transl = pelvis_in_camera(camera, window) - pelvis
+            rotations = self._per_clip(readout.rotations, window)
             return body(SmplParams.from_rotations(rotations, betas, transl), window)
+
+    def read(self, tokens: BodyTokens | FrameTokens) -> BodyReadout:
+        """Rotations, shape and camera of each frame's tokens."""
+        if isinstance(self.head, TokenHead):
+            assert isinstance(tokens, FrameTokens), "the settings were checked"
+            return self.head(tokens.memory)
+        return self.head(tokens)
+
+    @staticmethod
+    def _per_clip(
+        values: Float[Tensor, "N *rest"], window: CropWindow
+    ) -> Float[Tensor, "B T *rest"]:
+        return rearrange(values, "(b t) ... -> b t ...", b=len(window.times))
+
+
+def _encoder(
+    config: EncoderConfig, tokenizer: KeypointTokenizer
+) -> FrameEncoder | ImagePoseEncoder | IntEncoder | VitEncoder:
+    match config:
+        case FrameEncoderConfig():
+            return FrameEncoder(config, tokenizer)
+        case ImagePoseEncoderConfig():
+            return ImagePoseEncoder(config, tokenizer)
+        case IntEncoderConfig():
+            return IntEncoder(config)
+        case VitConfig():
+            return VitEncoder(config)
+
+
+def _motion(width: int, config: MotionConfig) -> JointMotion | TokenMotion:
+    match config:
+        case JointMotionConfig():
+            return JointMotion(width, config)
+        case TokenMotionConfig():
+            return TokenMotion(width, config)
+
+
+def _head(
+    width: int, config: HeadConfig, rotations: RotationTokenizer | None
+) -> RotationHead | BodyTokenHead | IntHeads | TokenHead:
+    match config:
+        case RotationHeadConfig():
+            return RotationHead(width)
+        case BodyTokenHeadConfig():
+            return BodyTokenHead(width, config, rotations)
+        case IntHeadsConfig():
+            return IntHeads(width, config)
+        case TokenHeadConfig():
+            return TokenHead(width, config, rotations)
 
 
 class PosedBody(nn.Module):
@@ -93,7 +175,8 @@ class PosedBody(nn.Module):
     def forward(self, smpl: SmplParams, window: CropWindow) -> BodyPrediction:
         """Joints of the bodies, and their keypoints projected into the window's boxes."""
         points = self.body.regress(smpl, self.detector_points)
-        return BodyPrediction(smpl, self.body.joints(smpl), project_to_box(points, window))
+        keypoints = project_to_box(points, window)
+        return BodyPrediction(smpl, self.body.joints(smpl), points, keypoints)
 
 
 def project_to_box(

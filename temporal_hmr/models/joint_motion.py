@@ -7,6 +7,8 @@ resized in place and ended up constant (the model had no frame order); and shape
 may take part.
 """
 
+from typing import Literal
+
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -19,6 +21,8 @@ from temporal_hmr.models.layers import RotaryTime, SelfAttentionBlock
 class JointMotionConfig(Config):
     """Sizes of the temporal module; its width is the encoder's."""
 
+    positions: Literal["rotary"] = "rotary"
+    """In seconds. Learned ones, as published, are `TokenMotionConfig`."""
     heads: int = 4
     layers: int = 3
     expansion: int = 2

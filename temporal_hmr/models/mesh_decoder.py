@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from temporal_hmr.body.coarse_mesh import CoarseMesh, VertexMap
 from temporal_hmr.configuration import Config
 from temporal_hmr.models.image_tokens import sine_positions
-from temporal_hmr.models.mesh_transformer import MeshTransformer
+from temporal_hmr.models.mesh_transformer import MeshEncoder, MeshTransformer
 from temporal_hmr.skeleton import LSP14
 
 _LAYERS = {"S": 1, "M": 2, "L": 3}
@@ -75,8 +75,49 @@ class MeshPrediction:
     vertices: Float[Tensor, "N V 3"]
 
 
-class MeshDecoder(nn.Module):
-    """Camera token, and queries for joints and coarse vertices that look into the evidence."""
+class EvidenceEncoder(nn.Module):
+    """The first encoder: image, pose and camera tokens meet. All that body tokens need of it."""
+
+    first: MeshEncoder
+
+    def __init__(self, config: MeshDecoderConfig):
+        super().__init__()
+        self.config = config
+        self.camera_token = nn.Parameter(torch.randn(1, config.width))
+        self.first = self._transformer(config.width, config.hidden)
+
+    def _transformer(self, width: int, hidden: int) -> MeshEncoder:
+        config = self.config
+        return MeshEncoder(width, hidden, _LAYERS[config.size], config.heads, config.dropout)
+
+    def encode(
+        self,
+        image: Float[Tensor, "N cells width"],
+        pose: Float[Tensor, "N tokens width"],
+        grid: tuple[int, int],
+        hint: Float[Tensor, "N 1 width"] | None = None,
+    ) -> FrameEvidence:
+        """Image, pose and camera tokens after they have met.
+
+        `hint` joins the camera token, which is otherwise the same for all frames.
+        """
+        camera = self.camera_token.expand(len(image), 1, -1)
+        if hint is not None:
+            camera = camera + hint
+        return self._encode(self.first, FrameEvidence(camera, image, pose, grid))
+
+    def _encode(self, transformer: MeshEncoder, evidence: FrameEvidence) -> FrameEvidence:
+        tokens = torch.cat([evidence.camera, evidence.memory()], 1)
+        positions = _positions(evidence)
+        tokens = transformer.encode(tokens, torch.cat([torch.zeros_like(positions[:1]), positions]))
+        parts = tokens.tensor_split([1, 1 + evidence.image.shape[1]], 1)
+        return replace(evidence, camera=parts[0], image=parts[1], pose=parts[2])
+
+
+class MeshDecoder(EvidenceEncoder):
+    """The whole: queries for joints and coarse vertices look into the evidence, twice."""
+
+    first: MeshTransformer
 
     blocked: Bool[Tensor, "queries queries"]
 
@@ -87,17 +128,12 @@ class MeshDecoder(nn.Module):
         sees_image: bool = True,
         sees_pose: bool = True,
     ):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         coarse, middle, _ = mesh.counts()
-        wide, narrow, layers = config.width, config.narrow_width, _LAYERS[config.size]
-        self.camera_token = nn.Parameter(torch.randn(1, wide))
+        wide, narrow = config.width, config.narrow_width
         self.joint_queries = nn.Parameter(torch.randn(len(LSP14), wide))
         self.vertex_queries = nn.Parameter(torch.randn(coarse, wide))
-        self.first = MeshTransformer(wide, config.hidden, layers, config.heads, config.dropout)
-        self.second = MeshTransformer(
-            narrow, config.narrow_hidden, layers, config.heads, config.dropout
-        )
+        self.second = self._transformer(narrow, config.narrow_hidden)
         self.narrow_camera = nn.Linear(wide, narrow)
         self.narrow_image = nn.Linear(wide, narrow) if sees_image else None
         self.narrow_pose = nn.Linear(wide, narrow) if sees_pose else None
@@ -112,6 +148,10 @@ class MeshDecoder(nn.Module):
         self.to_full = VertexMap(mesh.middle_to_full)
         self.register_buffer("blocked", attention_mask(mesh.neighbours), persistent=False)
 
+    def _transformer(self, width: int, hidden: int) -> MeshTransformer:
+        config = self.config
+        return MeshTransformer(width, hidden, _LAYERS[config.size], config.heads, config.dropout)
+
     def forward(self, evidence: FrameEvidence) -> MeshPrediction:
         """`evidence` as `encode` returns it."""
         queries = torch.cat([self.joint_queries, self.vertex_queries])
@@ -120,16 +160,6 @@ class MeshDecoder(nn.Module):
         narrowed = self._encode(self.second, self._narrow(evidence))
         queries = self._look(self.second, self.narrow_queries(queries), narrowed)
         return self._read(queries, narrowed.camera)
-
-    def encode(
-        self,
-        image: Float[Tensor, "N cells width"],
-        pose: Float[Tensor, "N tokens width"],
-        grid: tuple[int, int],
-    ) -> FrameEvidence:
-        """Image, pose and camera tokens after they have met in the first encoder."""
-        camera = self.camera_token.expand(len(image), 1, -1)
-        return self._encode(self.first, FrameEvidence(camera, image, pose, grid))
 
     def _read(
         self, queries: Float[Tensor, "N queries width"], camera: Float[Tensor, "N 1 width"]
@@ -141,13 +171,6 @@ class MeshDecoder(nn.Module):
             middle = self.to_middle(coarse.mT).mT
             scale_and_place = self.read_camera(camera.to(points.dtype)).squeeze(1)
             return MeshPrediction(scale_and_place, joints, coarse, middle, self.to_full(middle))
-
-    def _encode(self, transformer: MeshTransformer, evidence: FrameEvidence) -> FrameEvidence:
-        tokens = torch.cat([evidence.camera, evidence.memory()], 1)
-        positions = _positions(evidence)
-        tokens = transformer.encode(tokens, torch.cat([torch.zeros_like(positions[:1]), positions]))
-        parts = tokens.tensor_split([1, 1 + evidence.image.shape[1]], 1)
-        return replace(evidence, camera=parts[0], image=parts[1], pose=parts[2])
 
     def _look(
         self,

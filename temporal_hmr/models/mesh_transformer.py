@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
-class MeshTransformer(nn.Module):
-    """Encoder and decoder of equal depth, each with a norm at its end."""
+class MeshEncoder(nn.Module):
+    """Layers in which tokens meet each other, and a norm."""
 
     def __init__(self, width: int, hidden: int, layers: int, heads: int, dropout: float):
         super().__init__()
@@ -17,13 +17,7 @@ class MeshTransformer(nn.Module):
             EncoderLayer(width, hidden, heads, dropout) for _ in range(layers)
         )
         self.encoder_norm = nn.LayerNorm(width)
-        self.decoder = nn.ModuleList(
-            DecoderLayer(width, hidden, heads, dropout) for _ in range(layers)
-        )
-        self.decoder_norm = nn.LayerNorm(width)
-        for parameter in self.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
+        _spread(self)
 
     def encode(
         self, tokens: Float[Tensor, "N S width"], positions: Float[Tensor, "S width"]
@@ -32,6 +26,18 @@ class MeshTransformer(nn.Module):
         for layer in self.encoder:
             tokens = layer(tokens, positions)
         return self.encoder_norm(tokens)
+
+
+class MeshTransformer(MeshEncoder):
+    """The same with a decoder of equal depth, in which queries look at what came of the tokens."""
+
+    def __init__(self, width: int, hidden: int, layers: int, heads: int, dropout: float):
+        super().__init__(width, hidden, layers, heads, dropout)
+        self.decoder = nn.ModuleList(
+            DecoderLayer(width, hidden, heads, dropout) for _ in range(layers)
+        )
+        self.decoder_norm = nn.LayerNorm(width)
+        _spread(self.decoder)
 
     def decode(
         self,
@@ -110,3 +116,10 @@ class DecoderLayer(nn.Module):
         seen, _ = self.cross_attention(self.cross_norm(x), placed, memory, need_weights=False)
         x = x + self.cross_dropout(seen)
         return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+def _spread(module: nn.Module) -> None:
+    """Published starting values: Xavier's for matrices."""
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)

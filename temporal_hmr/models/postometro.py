@@ -20,6 +20,7 @@ from temporal_hmr.models.backbones.resnet import ResNetConfig
 from temporal_hmr.models.encoder import FrameTokens
 from temporal_hmr.models.image_tokens import ImageTokens, ImageTokensConfig
 from temporal_hmr.models.mesh_decoder import (
+    EvidenceEncoder,
     FrameEvidence,
     MeshDecoder,
     MeshDecoderConfig,
@@ -51,8 +52,11 @@ class PostoMetroConfig(Config):
 class PostoMetro(nn.Module):
     """Image and pose tokens through one encoder; joints, vertices and camera out of it."""
 
-    def __init__(self, config: PostoMetroConfig, mesh: CoarseMesh):
-        """`mesh` is that of the body whose vertices it learns to predict."""
+    def __init__(self, config: PostoMetroConfig, mesh: CoarseMesh | None):
+        """`mesh` is that of the body whose vertices it learns to predict.
+
+        None leaves out all that is for vertices: there are then `frame_tokens`, and no `forward`.
+        """
         super().__init__()
         self.config = config
         sees_image, sees_pose = config.sees != "pose", config.sees != "image"
@@ -64,7 +68,11 @@ class PostoMetro(nn.Module):
             else ImageTokens(self.backbone.channels, width, config.image)
         )
         self.modulator = PoseModulator(width, config.pose) if sees_pose else None
-        self.decoder = MeshDecoder(config.decoder, mesh, sees_image, sees_pose)
+        self.decoder = (
+            EvidenceEncoder(config.decoder)
+            if mesh is None
+            else MeshDecoder(config.decoder, mesh, sees_image, sees_pose)
+        )
 
     def forward(
         self,
@@ -78,6 +86,8 @@ class PostoMetro(nn.Module):
         classifier's largest logits; without these the tokens count as ground truth. What the
         configuration does not look at must be None; raises `InputError` otherwise.
         """
+        if not isinstance(self.decoder, MeshDecoder):
+            raise InputError("this PostoMETRO was built without a mesh, and predicts no vertices")
         return self.decoder(self.encode(images, pose, confidence))
 
     def encode(
@@ -85,8 +95,12 @@ class PostoMetro(nn.Module):
         images: Float[Tensor, "N 3 H W"] | None,
         pose: Float[Tensor, "N tokens dim"] | None = None,
         confidence: Float[Tensor, "N tokens 1"] | None = None,
+        hint: Float[Tensor, "N 1 width"] | None = None,
     ) -> FrameEvidence:
-        """The evidence after the first encoder; arguments as for `forward`."""
+        """The evidence after the first encoder; arguments as for `forward`.
+
+        `hint` joins the camera token before that: what is known of the frame as a whole.
+        """
         self._check(images, pose, confidence)
         grid = (0, 0)
         image_tokens = pose_tokens = None
@@ -101,20 +115,21 @@ class PostoMetro(nn.Module):
             pose_tokens = self.modulator(pose.detach(), confidence.detach())
         image_tokens = _none_of(pose_tokens) if image_tokens is None else image_tokens
         pose_tokens = _none_of(image_tokens) if pose_tokens is None else pose_tokens
-        return self.decoder.encode(image_tokens, pose_tokens, grid)
+        return self.decoder.encode(image_tokens, pose_tokens, grid, hint)
 
     def frame_tokens(
         self,
         images: Float[Tensor, "N 3 H W"] | None,
         pose: Float[Tensor, "N tokens dim"] | None = None,
         confidence: Float[Tensor, "N tokens 1"] | None = None,
+        hint: Float[Tensor, "N 1 width"] | None = None,
     ) -> FrameTokens:
         """The same evidence as `BodyDecoder` takes it, for SMPL parameters instead of vertices.
 
-        The camera token stands for the frame; arguments as for `forward`.
+        The camera token stands for the frame; arguments as for `encode`.
         """
-        evidence = self.encode(images, pose, confidence)
-        return FrameTokens(frame=evidence.camera, pose=evidence.memory())
+        evidence = self.encode(images, pose, confidence, hint)
+        return FrameTokens(frame=evidence.camera, memory=evidence.memory())
 
     def _check(self, images: Tensor | None, pose: Tensor | None, confidence: Tensor | None) -> None:
         """Everything that is looked at is there, and nothing else."""

@@ -5,7 +5,8 @@ frozen decoder of the rotation tokenizer. Two heads: `TokenHead` reads an image 
 as published; `BodyTokenHead` reads the body tokens of our own decoder, after they met in time.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -24,6 +25,7 @@ from temporal_hmr.tokenizers.rotations import (
     TOKENISED,
     UNTOKENISED,
     RotationTokenizer,
+    RotationTokenizerConfig,
     SixdLayout,
     rotations_of,
     sixd_of,
@@ -39,9 +41,19 @@ class ClassifierConfig(Config):
     channel_hidden: int = Field(default=256, gt=0)
 
 
+class BodyTokenHeadConfig(Config):
+    """Our head: what classifies, and what decodes."""
+
+    kind: Literal["tokens"] = "tokens"
+    classifier: ClassifierConfig = ClassifierConfig()
+    tokenizer: RotationTokenizerConfig = RotationTokenizerConfig()
+
+
 class TokenHeadConfig(Config):
     """Sizes of the published head; its memory is the backbone's."""
 
+    kind: Literal["tokenhmr"] = "tokenhmr"
+    tokenizer: RotationTokenizerConfig = RotationTokenizerConfig()
     width: int = Field(default=1024, gt=0)
     layers: int = Field(default=6, gt=0)
     heads: int = Field(default=8, gt=0)
@@ -51,14 +63,8 @@ class TokenHeadConfig(Config):
     offset_tokenised: bool = False
     """Whether the mean pose is added to the decoded joints too, as published weights expect. The
     decoder's output is whole rotations already: with the offset they leave what it has learned."""
-
-
-@dataclass(frozen=True, eq=False)
-class TokenReadout:
-    """A body, and how its pose was chosen."""
-
-    body: BodyReadout
-    logits: Float[Tensor, "N tokens codes"]
+    crop_side: int = Field(default=256, gt=0)
+    """Pixels of the crop whose camera the scale is of."""
 
 
 class MemoryAttention(nn.Module):
@@ -170,9 +176,15 @@ class TokenHead(nn.Module):
     mean_betas: Tensor
     mean_camera: Tensor
 
-    def __init__(self, memory: int, config: TokenHeadConfig, tokenizer: RotationTokenizer):
-        """`tokenizer` was trained before and is frozen; `memory` is the width of image tokens."""
+    def __init__(
+        self, memory: int, config: TokenHeadConfig, tokenizer: RotationTokenizer | None = None
+    ):
+        """`memory` is the width of image tokens.
+
+        `tokenizer` was trained before and is frozen; None leaves it to weights loaded next.
+        """
         super().__init__()
+        tokenizer = tokenizer or RotationTokenizer(config.tokenizer)
         self.config = config
         self.layout: SixdLayout = tokenizer.config.sixd
         width, sizes = config.width, tokenizer.config
@@ -188,18 +200,19 @@ class TokenHead(nn.Module):
         self.register_buffer("mean_betas", torch.zeros(10))
         self.register_buffer("mean_camera", torch.tensor([0.9, 0.0, 0.0]))
 
-    def forward(self, memory: Float[Tensor, "N K memory"]) -> TokenReadout:
+    def forward(self, memory: Float[Tensor, "N K memory"]) -> BodyReadout:
         feature = self.decoder(memory)
         spread = rearrange(self.spread(feature), "n (m c) -> n m c", c=self.config.classifier.width)
         logits = self.classifier(spread)
         hands = self.hands(feature).unflatten(-1, (2, 6))
         sixd = torch.cat([self.orientation(feature)[:, None], self.poses(logits), hands], 1)
-        body = BodyReadout(
+        return BodyReadout(
             rotations_of(sixd + self._offset(), self.layout),
             self.shape(feature) + self.mean_betas,
             self.camera(feature) + self.mean_camera,
+            self.config.crop_side,
+            logits,
         )
-        return TokenReadout(body, logits)
 
     def _offset(self) -> Float[Tensor, "24 6"]:
         if self.config.offset_tokenised:
@@ -216,24 +229,30 @@ class BodyTokenHead(nn.Module):
     tokens of joints); root, hands, shape and camera are read as `RotationHead` reads them.
     """
 
-    def __init__(self, width: int, config: ClassifierConfig, tokenizer: RotationTokenizer):
-        """`width` of the body tokens; `tokenizer` was trained before and is frozen."""
+    def __init__(
+        self, width: int, config: BodyTokenHeadConfig, tokenizer: RotationTokenizer | None = None
+    ):
+        """`width` of the body tokens.
+
+        `tokenizer` was trained before and is frozen; None leaves it to weights loaded next.
+        """
         super().__init__()
+        tokenizer = tokenizer or RotationTokenizer(config.tokenizer)
         sizes = tokenizer.config
-        self.narrow = nn.Linear(width, config.width)
+        self.narrow = nn.Linear(width, config.classifier.width)
         self.spread = nn.Linear(len(TOKENISED), sizes.tokens)
-        self.classifier = TokenMixer(sizes.tokens, sizes.codes, config)
+        self.classifier = TokenMixer(sizes.tokens, sizes.codes, config.classifier)
         self.poses = FrozenPoses(tokenizer)
         self.rest = RotationHead(width)
 
-    def forward(self, tokens: BodyTokens) -> TokenReadout:
+    def forward(self, tokens: BodyTokens) -> BodyReadout:
         chosen = tokens.joints[:, SMPL24.indices(*TOKENISED)]
         logits = self.classifier(self.spread(self.narrow(chosen).mT).mT)
         decoded = rotations_of(self.poses(logits), self.poses.tokenizer.config.sixd)
         body = self.rest(tokens)
         root, left, right = body.rotations[:, SMPL24.indices(*UNTOKENISED)].unbind(1)
         rotations = torch.cat([root[:, None], decoded, torch.stack([left, right], 1)], 1)
-        return TokenReadout(replace(body, rotations=rotations), logits)
+        return replace(body, rotations=rotations, logits=logits)
 
 
 def resting_person() -> Float[Tensor, "24 3 3"]:

@@ -22,7 +22,6 @@ from torch.nn import functional
 from temporal_hmr.configuration import Config
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.body_decoder import BodyTokens
-from temporal_hmr.models.joint_motion import JointMotion, JointMotionConfig
 from temporal_hmr.models.vision_block import VisionBlock
 from temporal_hmr.skeleton import SMPL24
 
@@ -33,8 +32,8 @@ class TokenMotionConfig(Config):
     layers: int = 3
     heads: int = Field(default=12, gt=0)
     expansion: int = 4
-    positions: Literal["learned", "rotary"] = "learned"
-    """Rotary ones (`joint_motion`) know time in seconds, and no table; published are learned."""
+    positions: Literal["learned"] = "learned"
+    """As published. Rotary ones, which know time in seconds, are `JointMotionConfig`."""
     length: int = Field(default=16, gt=0)
     """Frames in the table of learned positions; other clips interpolate it."""
     mask_ratio: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -96,18 +95,6 @@ class TokenMotion(nn.Module):
             raise InputError("this temporal module has no mask token: set mask_ratio above 0")
         rows = rearrange(hidden, "b t j -> (b j) t 1")
         return torch.where(rows, self.mask_token.to(x.dtype), x)
-
-
-def build_motion(width: int, config: TokenMotionConfig) -> TokenMotion | JointMotion:
-    """The temporal module that the settings ask for; both speak of joints only."""
-    if config.positions == "learned":
-        return TokenMotion(width, config)
-    if config.mask_ratio > 0:
-        raise InputError("mask_ratio: tokens are hidden only with learned positions")
-    sizes = JointMotionConfig(
-        heads=config.heads, layers=config.layers, expansion=config.expansion, joints_only=True
-    )
-    return JointMotion(width, sizes)
 
 
 def draw_hidden(

@@ -1,7 +1,8 @@
 """What one training step means for the keypoint tokenizer and for the body model."""
 
 import copy
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -9,61 +10,22 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from temporal_hmr import metrics
-from temporal_hmr.batch import BodyTarget, CropWindow
-from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise
-from temporal_hmr.data.synthetic import Augmentation, MotionBank, synthesise
 from temporal_hmr.losses import LossWeights, body_losses, smoothness_losses, tokenizer_losses
+from temporal_hmr.losses_tals import TalsConfig
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
-
-EVALUATION_CLIPS = 96
-UNVARIED = Augmentation(
-    frame_interval=(1 / 30, 1 / 30),
-    speed=(1.0, 1.0),
-    recombined_share=0.0,
-    perturbed_share=0.0,
-    assumed_focal_share=0.0,
-)
-"""Motion as it was captured, at 30 frames per second; bodies and cameras still vary."""
+from temporal_hmr.training.sources import Labelled, Source
+from temporal_hmr.training.tals_terms import tals_terms
 
 Moved = TypeVar("Moved")
-
-
-@dataclass(frozen=True, eq=False)
-class Windows:
-    """Where training and held-out windows come from."""
-
-    train: MotionBank
-    held_out: MotionBank
-    body: PosedBody
-    augmentation: Augmentation
-    noise: DetectorNoise
-    frames: int
-
-    def draw(self, clips: int, generator: Generator) -> tuple[CropWindow, BodyTarget]:
-        """A batch to train on."""
-        # Geometry in float32 whatever the loop trains in: bfloat16 truth shakes by millimetres.
-        with torch.autocast("cpu", enabled=False):
-            return synthesise(
-                self.train,
-                self.body,
-                (clips, self.frames),
-                self.augmentation,
-                self.noise,
-                generator,
-            )
-
-    def held_out_batch(self, noise: DetectorNoise) -> tuple[CropWindow, BodyTarget]:
-        """The same held-out windows at every call, seen through the given detector."""
-        shape = (EVALUATION_CLIPS, self.frames)
-        generator = Generator().manual_seed(20)
-        return synthesise(self.held_out, self.body, shape, UNVARIED, noise, generator)
+CLIPS_AT_ONCE = 16
+"""Of an evaluation: images of all at once would fill the memory."""
 
 
 class TokenizerTask:
     """Detections in, true keypoints out, through the codebook (PCT stage 1)."""
 
-    def __init__(self, tokenizer: KeypointTokenizer, windows: Windows, device: torch.device):
+    def __init__(self, tokenizer: KeypointTokenizer, windows: Source, device: torch.device):
         self.module = tokenizer
         self.windows = windows
         self.device = device
@@ -87,9 +49,9 @@ class TokenizerTask:
         """Error in pixels of a 256-pixel crop, and how much of the codebook is in use."""
         module.eval()
         figures: dict[str, float] = {}
-        for name, noise in (("clean", CLEAN), ("noisy", self.windows.noise)):
-            batch = to_device(self.windows.held_out_batch(noise), self.device)
-            window, true = batch[0], batch[1].keypoints.flatten(0, 1)
+        for name, labelled in self.windows.held_out().items():
+            window, target = to_device(labelled, self.device)
+            true = target.keypoints.flatten(0, 1)
             found = module(window.keypoints.flatten(0, 1), window.scores.flatten(0, 1) > 0)
             distance = torch.linalg.vector_norm(found.keypoints - true, dim=-1)
             figures[f"{name}_pixels"] = 128 * float(distance[_near_box(true)].mean())
@@ -102,26 +64,29 @@ class TokenizerTask:
 
 
 class HmrTask:
-    """Windows of detections in, bodies out."""
+    """Windows of what was seen in, bodies out."""
 
     def __init__(
         self,
         model: Hmr,
-        windows: Windows,
+        windows: Source,
         weights: LossWeights,
         device: torch.device,
         temporal: bool,
+        tals: TalsConfig | None = None,
     ):
         """`temporal` trains the temporal module on what the frames, learned before, say.
 
         Without it every frame is judged by itself, and the temporal module waits. Clips long enough
-        for motion are few in a batch, and would wear the frames' part away.
+        for motion are few in a batch, and would wear the frames' part away. `tals` judges single
+        frames by TokenHMR's losses in place of ours.
         """
         self.module = model
         self.windows = windows
         self.weights = weights
         self.device = device
         self.temporal = temporal
+        self.tals = tals
         self.body = windows.body if device.type == "cpu" else _copy_to(windows.body, device)
         if temporal and model.motion is not None:
             model.requires_grad_(False)
@@ -130,6 +95,8 @@ class HmrTask:
     def losses(self, clips: int, generator: Generator) -> dict[str, Tensor]:
         window, target = to_device(self.windows.draw(clips, generator), self.device)
         prediction = self.module(window, self.body, self.temporal)
+        if self.tals is not None and not self.temporal:
+            return tals_terms(prediction, target, window, self.body, self.tals)
         terms = body_losses(prediction, target, window)
         if self.temporal:
             terms |= smoothness_losses(prediction, target, window)
@@ -141,15 +108,23 @@ class HmrTask:
         """Errors on held-out windows, with and without the temporal module."""
         module.eval()
         figures: dict[str, float] = {}
-        for name, noise in (("clean", CLEAN), ("noisy", self.windows.noise)):
-            window, target = to_device(self.windows.held_out_batch(noise), self.device)
+        for name, labelled in self.windows.held_out().items():
             for kind, temporal in (("", True), ("_per_frame", False)):
                 if temporal and not self.temporal:
                     continue
-                prediction = module(window, self.body, temporal)
-                scores = window_errors(prediction.joints, target.joints)
+                scores = window_errors(*self._joints(module, labelled, temporal))
                 figures |= {f"{name}{kind}_{key}": value for key, value in scores.items()}
         return {key: round(value, 3) for key, value in figures.items()}
+
+    def _joints(
+        self, module: Hmr, labelled: Labelled, temporal: bool
+    ) -> tuple[Float[Tensor, "B T 24 3"], Float[Tensor, "B T 24 3"]]:
+        predicted, true = [], []
+        for window, target in in_parts(labelled):
+            seen = to_device(window, self.device)
+            predicted.append(module(seen, self.body, temporal).joints.cpu())
+            true.append(target.joints)
+        return torch.cat(predicted), torch.cat(true)
 
 
 def window_errors(
@@ -170,13 +145,26 @@ def window_errors(
 
 def to_device(values: Moved, device: torch.device) -> Moved:
     """Tensors inside (nested) dataclasses or tuples, moved; everything else as it is."""
+    return mapped(values, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def in_parts(labelled: Labelled) -> Iterator[Labelled]:
+    """The same windows, a few clips at a time."""
+    clips = len(labelled[0].valid)
+    for first in range(0, clips, CLIPS_AT_ONCE):
+        some = slice(first, first + CLIPS_AT_ONCE)
+        yield mapped(labelled, lambda tensor, some=some: tensor[some])
+
+
+def mapped(values: Moved, change: Callable[[Tensor], Tensor]) -> Moved:
+    """The same change to all tensors inside (nested) dataclasses or tuples."""
     if isinstance(values, Tensor):
-        return values.to(device, non_blocking=True)  # type: ignore[return-value]
+        return change(values)  # type: ignore[return-value]
     if isinstance(values, tuple):
-        return type(values)(to_device(value, device) for value in values)  # type: ignore[return-value]
+        return type(values)(mapped(value, change) for value in values)  # type: ignore[return-value]
     if is_dataclass(values):
         moved: dict[str, Any] = {
-            field.name: to_device(getattr(values, field.name), device) for field in fields(values)
+            field.name: mapped(getattr(values, field.name), change) for field in fields(values)
         }
         return type(values)(**moved)  # type: ignore[return-value]
     return values

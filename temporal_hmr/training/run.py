@@ -1,0 +1,221 @@
+"""A whole run: tokenizer, frames, then motion, from whatever source there is."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from temporal_hmr.body.load import load_body
+from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
+from temporal_hmr.configuration import Config
+from temporal_hmr.data.detector_noise import DetectorNoise
+from temporal_hmr.data.mocap import read_takes, split_subjects
+from temporal_hmr.data.pseudo_labels import PseudoLabels
+from temporal_hmr.data.rendered import RenderedClips, holds_clips
+from temporal_hmr.data.synthetic import Augmentation, MotionBank
+from temporal_hmr.errors import InputError
+from temporal_hmr.losses import LossWeights
+from temporal_hmr.losses_tals import TalsConfig
+from temporal_hmr.models.hmr import Hmr, PosedBody
+from temporal_hmr.models.hmr_config import HmrConfig
+from temporal_hmr.models.token_head import BodyTokenHeadConfig, TokenHeadConfig
+from temporal_hmr.recover import CHECKPOINT_KIND
+from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
+from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
+from temporal_hmr.training.loop import LoopSettings, fit, make_folder
+from temporal_hmr.training.rotation_task import CHECKPOINT_KIND as ROTATION_KIND
+from temporal_hmr.training.sources import MocapWindows, RenderedWindows, Source
+from temporal_hmr.training.tasks import HmrTask, TokenizerTask
+
+KEYPOINT_KIND = "keypoint-tokenizer"
+
+
+class MocapConfig(Config):
+    """Which motion capture trains, and which is held out."""
+
+    held_out: tuple[str, ...] = ()
+    """Whole subjects (folder names) for evaluation only."""
+    ignored: tuple[str, ...] = ()
+    """Subjects used for neither, such as those who may appear among unnamed takes."""
+
+
+class TrainingConfig(Config):
+    """A whole run: one YAML file."""
+
+    mocap: MocapConfig = MocapConfig()
+    model: HmrConfig = HmrConfig()
+    augmentation: Augmentation = Augmentation()
+    noise: DetectorNoise = DetectorNoise()
+    pseudo_labels: PseudoLabels | None = None
+    """Makes some labels as wrong as fits to pictures are, to measure what that does."""
+    losses: LossWeights = LossWeights()
+    tals: TalsConfig | None = None
+    """TokenHMR's losses in place of ours, while single frames are learned."""
+    short_clip: int = Field(default=4, gt=0)
+    """Frames of a clip while single poses are learned; many short clips differ more than few."""
+    tokenizer_training: LoopSettings | None = None
+    """None for models that read no tokens of keypoints, or with `--tokenizer`."""
+    frame_training: LoopSettings
+    motion_training: LoopSettings | None = None
+    """None, or a model without temporal module, stops after single frames."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run is given to learn from."""
+
+    data: Path
+    """Motion capture, or rendered clips."""
+    held_out: Sequence[Path] = ()
+    """Rendered clips of other subjects to judge by."""
+    keypoints: Path | None = None
+    """Weights of a keypoint tokenizer, which stay as they are; None trains one first."""
+    rotations: Path | None = None
+    """Weights of a rotation tokenizer, which a head of tokens needs."""
+
+
+def train(config: TrainingConfig, given: Given, folder: Path, device: torch.device) -> Path:
+    """The lessons in order (tokenizer, frames, motion); returns the path of the model's weights.
+
+    The folder gets `tokenizer/`, `frames/` and `motion/` (state and log of each),
+    `tokenizer.safetensors` and `model.safetensors`. Raises `InputError` if configuration, data,
+    earlier weights or folder do not go together.
+    """
+    rotations = _rotations(config.model, given.rotations)
+    windows = _source(config, given)
+    claim(folder, config)
+    tokenizer = _keypoints(config, windows, folder, device, given.keypoints)
+    torch.manual_seed(config.frame_training.seed)
+    model = Hmr(config.model, tokenizer, rotations)
+    short = windows.of_length(config.short_clip)
+    task = HmrTask(model, short, config.losses, device, temporal=False, tals=config.tals)
+    model = fit(task, config.frame_training, folder / "frames", device)
+    if config.motion_training is not None and model.motion is not None:
+        task = HmrTask(model, windows, config.losses, device, temporal=True)
+        model = fit(task, config.motion_training, folder / "motion", device)
+    path = folder / "model.safetensors"
+    save_checkpoint(model, config.model, CHECKPOINT_KIND, path, half=True)
+    return path
+
+
+def _keypoints(
+    config: TrainingConfig, windows: Source, folder: Path, device: torch.device, path: Path | None
+) -> KeypointTokenizer | None:
+    """The tokenizer of detected keypoints, trained now or before; None for models without."""
+    if not config.model.reads_keypoint_tokens():
+        return None
+    if path is not None:
+        return _tokenizer_from(path, config.model)
+    if config.tokenizer_training is None:
+        raise InputError(
+            "this model reads tokens of keypoints: give tokenizer_training in the configuration, "
+            "or a trained tokenizer with --tokenizer"
+        )
+    torch.manual_seed(config.tokenizer_training.seed)
+    tokenizer = KeypointTokenizer(config.model.tokenizer)
+    lesson = TokenizerTask(tokenizer, windows.of_length(config.short_clip), device)
+    tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
+    path = folder / "tokenizer.safetensors"
+    save_checkpoint(tokenizer, config.model.tokenizer, KEYPOINT_KIND, path, half=False)
+    return tokenizer
+
+
+def _tokenizer_from(path: Path, model: HmrConfig) -> KeypointTokenizer:
+    stored = read_config(path, KEYPOINT_KIND, KeypointTokenizerConfig)
+    if stored != model.tokenizer:
+        raise InputError(f"{path} has other settings than model.tokenizer in the configuration")
+    tokenizer = KeypointTokenizer(stored)
+    load_weights(tokenizer, path)
+    return tokenizer
+
+
+def _rotations(model: HmrConfig, path: Path | None) -> RotationTokenizer | None:
+    """The rotation tokenizer of a head that chooses among poses; None for others."""
+    head = model.head
+    if not isinstance(head, BodyTokenHeadConfig | TokenHeadConfig):
+        if path is not None:
+            raise InputError(f"--rotations does nothing with a head of {head.kind}: leave it out")
+        return None
+    if path is None:
+        raise InputError(
+            f"a head of {head.kind} chooses among learned poses: train "
+            "configs/rotation_tokenizer.yaml first, and give its model.safetensors as --rotations"
+        )
+    stored = read_config(path, ROTATION_KIND, RotationTokenizerConfig)
+    if stored != head.tokenizer:
+        raise InputError(f"{path} has other settings than model.head.tokenizer asks for")
+    tokenizer = RotationTokenizer(stored)
+    load_weights(tokenizer, path)
+    return tokenizer
+
+
+def claim(folder: Path, config: Config) -> None:
+    """Refuse to continue a run with other settings; how long to train may change."""
+    make_folder(folder)
+    path = folder / "config.json"
+    values = config.model_dump(mode="json")
+    lessons = [name for name in values if name.endswith("training")]
+    for name in (name for name in lessons if values[name] is not None):
+        for free in ("steps", "save_every", "evaluate_every"):
+            del values[name][free]
+    if path.exists():
+        earlier = json.loads(path.read_text())
+        for name, value in values.items():
+            if earlier.get(name) != value:
+                raise InputError(
+                    f"{folder} holds a run with another configuration ({name} differs); "
+                    "continue it with its own, or give this one another --output folder"
+                )
+    path.write_text(json.dumps(values, indent=1))
+
+
+def _source(config: TrainingConfig, given: Given) -> Source:
+    body = load_body()
+    if config.model.body != body.name:
+        raise InputError(f"model.body: there is no body {config.model.body}, only {body.name}")
+    posed = PosedBody(body).requires_grad_(False)
+    if holds_clips(given.data):
+        return _rendered(config, given, posed)
+    if given.held_out:
+        raise InputError(
+            "--held-out goes with rendered clips; of motion capture mocap.held_out says who judges"
+        )
+    if (side := config.model.image_side()) is not None:
+        raise InputError(
+            f"this model looks at images of {side} pixels: give clips rendered with "
+            "scripts/render_clips.py as --data, not motion capture"
+        )
+    takes = read_takes(given.data)
+    training, judging = split_subjects(takes, config.mocap.held_out, config.mocap.ignored)
+    return MocapWindows(
+        MotionBank.of(training),
+        MotionBank.of(judging),
+        posed,
+        config.augmentation,
+        config.noise,
+        config.model.window,
+        config.pseudo_labels,
+    )
+
+
+def _rendered(config: TrainingConfig, given: Given, body: PosedBody) -> RenderedWindows:
+    train = RenderedClips.open(given.data)
+    if not given.held_out:
+        raise InputError("give clips of other subjects to judge by with --held-out FOLDER")
+    if config.pseudo_labels is not None:
+        raise InputError("pseudo_labels are made of motion capture: leave them out here")
+    judges = {folder.name: RenderedClips.open(folder) for folder in given.held_out}
+    for clips in (train, *judges.values()):
+        if clips.description.body != config.model.body:
+            raise InputError(f"{clips.folder} has another body than model.body")
+        side, wanted = clips.description.rendering.side, config.model.image_side()
+        if wanted not in (None, side):
+            raise InputError(
+                f"{clips.folder} has images of {side} pixels, the model wants {wanted}"
+            )
+    for clips in judges.values():
+        train.require_none_of(clips.description.subjects)
+    return RenderedWindows(train, judges, body, config.model.window)
