@@ -54,16 +54,20 @@ class BodyPrediction:
 
 @dataclass(frozen=True, eq=False)
 class BodyTarget:
-    """The truth for a `CropWindow`, with masks for what a dataset does not know."""
+    """The truth for a `CropWindow`, with masks for what a dataset does not know.
+
+    What is not known is any finite number.
+    """
 
     smpl: SmplParams
     """Batch axes B, T; camera frame."""
     joints: Float[Tensor, "B T 24 3"]
     keypoints: Float[Tensor, "B T J 2"]
     """Noise-free keypoints in the box, also those that the detector missed."""
-    has_smpl: Bool[Tensor, "B"]
+    has_smpl: Bool[Tensor, "B T"]
     """Whether rotations, shape and translation are known."""
-    has_joints: Bool[Tensor, "B"]
-    """Whether 3D joints are known."""
+    has_joints: Bool[Tensor, "B T 24"]
+    """Which 3D joints are known. Most count only as seen from the pelvis, and with it."""
+    has_keypoints: Bool[Tensor, "B T J"]
     trusted: Bool[Tensor, "B"]
     """Measured or made, and not fitted to pictures."""

@@ -27,14 +27,14 @@ def body_losses(
     prediction: BodyPrediction, target: BodyTarget, window: CropWindow
 ) -> dict[str, Float[Tensor, ""]]:
     """Terms that judge every frame by itself."""
-    valid = window.valid
-    smpl = valid & target.has_smpl[:, None]
-    joints = valid & target.has_joints[:, None]
+    smpl, joints = window.valid & target.has_smpl, known_joints(target, window)
+    keypoints = window.valid[..., None] & target.has_keypoints
+    placement = placement_error(prediction.joints, target.joints)
     return {
         "rotations": masked_mean(rotation_error(prediction.smpl, target.smpl), smpl),
         "joints": masked_mean(joint_error(prediction.joints, target.joints), joints),
-        "keypoints": masked_mean(keypoint_error(prediction.keypoints, target.keypoints), valid),
-        "placement": masked_mean(placement_error(prediction.joints, target.joints), joints),
+        "keypoints": masked_mean(keypoint_error(prediction.keypoints, target.keypoints), keypoints),
+        "placement": masked_mean(placement, joints[..., 0]),
         "betas": masked_mean(((prediction.smpl.betas - target.smpl.betas) ** 2).mean(-1), smpl),
     }
 
@@ -48,7 +48,8 @@ def smoothness_losses(
     INT's velocity term, and one order more; joints relative to the pelvis, and the pelvis's own
     path seen at its true depth, where the depth of a distant person would drown the rest.
     """
-    known = window.valid & target.has_joints[:, None]
+    known = known_joints(target, window)
+    known = torch.cat([known, known[..., :1]], -1)
     depth = target.joints[..., :1, 2:]
     # Placement errors grow with distance; at 4 m they count as they are.
     scale = 4.0 / depth.clamp(min=1.0)
@@ -59,8 +60,14 @@ def smoothness_losses(
     for name in ("velocity", "acceleration"):
         error = error[:, 1:] - error[:, :-1]
         known = known[:, 1:] & known[:, :-1]
-        terms[name] = masked_mean(torch.linalg.vector_norm(error, dim=-1).mean(-1), known)
+        terms[name] = masked_mean(torch.linalg.vector_norm(error, dim=-1), known)
     return terms
+
+
+def known_joints(target: BodyTarget, window: CropWindow) -> Bool[Tensor, "B T 24"]:
+    """Joints that can be compared as seen from the pelvis."""
+    pelvis = target.has_joints[..., :1]
+    return window.valid[..., None] & target.has_joints & pelvis
 
 
 def rotation_error(predicted: SmplParams, true: SmplParams) -> Float[Tensor, "B T"]:
@@ -74,20 +81,20 @@ def rotation_error(predicted: SmplParams, true: SmplParams) -> Float[Tensor, "B 
 
 def joint_error(
     predicted: Float[Tensor, "B T 24 3"], true: Float[Tensor, "B T 24 3"]
-) -> Float[Tensor, "B T"]:
-    """Mean distance (m) of joints relative to the pelvis."""
+) -> Float[Tensor, "B T 24"]:
+    """Distance (m) of joints relative to the pelvis."""
     error = relative_to_pelvis(predicted) - relative_to_pelvis(true)
-    return torch.linalg.vector_norm(error, dim=-1).mean(-1)
+    return torch.linalg.vector_norm(error, dim=-1)
 
 
 def keypoint_error(
     predicted: Float[Tensor, "B T J 2"], true: Float[Tensor, "B T J 2"]
-) -> Float[Tensor, "B T"]:
-    """Mean distance in the box (1 = half its side), robust beyond half the box."""
+) -> Float[Tensor, "B T J"]:
+    """Distance in the box (1 = half its side), robust beyond half the box."""
     distance = torch.linalg.vector_norm(predicted - true, dim=-1)
     return functional.smooth_l1_loss(
         distance.clamp(max=2.0), torch.zeros_like(distance), beta=0.02, reduction="none"
-    ).mean(-1)
+    )
 
 
 def placement_error(

@@ -108,7 +108,7 @@ class Surface:
         faces, visible = self.faces, vertices
         in_front = vertices[:, 2] > NEAR
         if not in_front.all():
-            faces, visible = faces[in_front[faces].all(axis=1)], vertices[in_front]
+            faces, visible = faces[_all_corners(in_front, faces)], vertices[in_front]
         if len(faces) == 0:
             return None
         window = _visible_window(visible, camera)
@@ -152,8 +152,14 @@ def _partly_inside(
         focal, center = float(camera.focal[axis]), float(camera.center[axis])
         low = focal * vertices[:, axis] + center * vertices[:, 2]
         for outside in (low < 0, low > size * vertices[:, 2]):
-            beyond |= outside[faces].all(axis=1)
+            beyond |= _all_corners(outside, faces)
     return ~beyond
+
+
+def _all_corners(marked: Bool[ndarray, "v"], faces: Int[ndarray, "f 3"]) -> Bool[ndarray, "f"]:
+    """Triangles all of whose vertices are marked."""
+    first, second, third = faces.T
+    return marked[first] & marked[second] & marked[third]
 
 
 def _rasterize(

@@ -7,6 +7,7 @@ import torch
 
 from temporal_hmr.batch import BodyPrediction, BodyTarget, CropWindow
 from temporal_hmr.body.params import SmplParams
+from temporal_hmr.data.synthetic import exact_target
 from temporal_hmr.losses import (
     body_losses,
     joint_error,
@@ -31,7 +32,6 @@ def a_batch() -> tuple[BodyPrediction, BodyTarget, CropWindow]:
     torch.manual_seed(0)
     joints = torch.randn(1, 1, 24, 3).expand(1, FRAMES, 24, 3) * 0.3 + torch.tensor([0.0, 0, 4])
     keypoints = torch.rand(1, FRAMES, 23, 2)
-    known = torch.ones(1, dtype=torch.bool)
     window = CropWindow(
         keypoints=keypoints,
         scores=torch.ones(1, FRAMES, 23),
@@ -43,7 +43,7 @@ def a_batch() -> tuple[BodyPrediction, BodyTarget, CropWindow]:
         valid=torch.ones(1, FRAMES, dtype=torch.bool),
     )
     prediction = BodyPrediction(still_body(), joints, joints[..., :23, :], keypoints)
-    return prediction, BodyTarget(still_body(), joints, keypoints, known, known, known), window
+    return prediction, exact_target(still_body(), joints, keypoints), window
 
 
 def test_truth_costs_nothing() -> None:
@@ -67,14 +67,15 @@ def test_joint_error_ignores_where_the_pelvis_is() -> None:
     assert float(joint_error(moved, target.joints).max()) < 1e-6
     one_off = target.joints.clone()
     one_off[..., 7, :] += torch.tensor([0.03, 0.0, 0.04])
-    expected = torch.full((1, FRAMES), 0.05 / 24)
+    expected = torch.zeros(1, FRAMES, 24)
+    expected[..., 7] = 0.05
     torch.testing.assert_close(joint_error(one_off, target.joints), expected, atol=1e-6, rtol=0)
 
 
 def test_keypoint_error_is_linear_beyond_its_knee() -> None:
     true = torch.zeros(1, 1, 23, 2)
     off = true + torch.tensor([0.3, 0.4])
-    assert float(keypoint_error(off, true)) == pytest.approx(0.5 - 0.01)
+    torch.testing.assert_close(keypoint_error(off, true), torch.full((1, 1, 23), 0.5 - 0.01))
 
 
 def test_placement_error_sideways_and_in_depth() -> None:
@@ -121,6 +122,26 @@ def test_unlabelled_clips_teach_nothing_in_3d() -> None:
     wrong = replace(prediction, joints=-prediction.joints, keypoints=prediction.keypoints + 1)
     terms = body_losses(wrong, unknown, window) | smoothness_losses(wrong, unknown, window)
     assert {name for name, term in terms.items() if float(term) > 0} == {"keypoints"}
+
+
+def test_joints_and_keypoints_that_are_unknown_teach_nothing() -> None:
+    """Joint by joint; without the pelvis nothing can be seen from it."""
+    prediction, target, window = a_batch()
+    joints, keypoints = target.has_joints.clone(), target.has_keypoints.clone()
+    joints[..., 7], keypoints[..., 5] = False, False
+    some = replace(target, has_joints=joints, has_keypoints=keypoints)
+    wrong = replace(
+        prediction, joints=prediction.joints.clone(), keypoints=prediction.keypoints.clone()
+    )
+    wrong.joints[:, 2, 7] += 9.0
+    wrong.keypoints[..., 5, :] += 9.0
+    terms = body_losses(wrong, some, window) | smoothness_losses(wrong, some, window)
+    assert all(float(term) == 0 for term in terms.values())
+    wrong.joints[:, 2, 8] += 9.0
+    assert float(body_losses(wrong, some, window)["joints"]) == pytest.approx(9 * 3**0.5 / 23 / 5)
+    joints[..., 0] = False
+    terms = body_losses(wrong, some, window) | smoothness_losses(wrong, some, window)
+    assert all(float(term) == 0 for term in terms.values())
 
 
 def test_batch_is_left_as_it_was() -> None:

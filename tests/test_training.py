@@ -160,7 +160,8 @@ def test_truth_is_float32_whatever_the_loop_trains_in() -> None:
 
 def test_shipped_configuration_is_valid() -> None:
     path = Path(__file__).parents[1] / "configs" / "temporal.yaml"
-    assert load_config(path, TrainingConfig).frame_training.steps > 0
+    config = load_config(path, TrainingConfig)
+    assert config.frame_training is not None and config.frame_training.steps > 0
 
 
 def test_weights_that_do_not_match_their_settings(tmp_path: Path) -> None:

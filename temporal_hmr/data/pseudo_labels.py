@@ -57,8 +57,8 @@ class PseudoLabels(Config):
             target,
             smpl=smpl,
             joints=body.joints(smpl),
-            has_smpl=target.has_smpl & known,
-            has_joints=target.has_joints & known,
+            has_smpl=target.has_smpl & known[:, None],
+            has_joints=target.has_joints & known[:, None, None],
             trusted=target.trusted & ~pseudo,
         )
 

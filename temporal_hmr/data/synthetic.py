@@ -168,10 +168,27 @@ def observe(
         scene.image_size / 2,
     )
     smpl = _as_seen_with(told, scene, body)
-    known = torch.ones(len(told), dtype=torch.bool)
     keypoints = to_box(pixels, window.box_center, window.box_size)
-    target = BodyTarget(smpl, body.body.joints(smpl), keypoints, known, known, known)
-    return window, target
+    return window, exact_target(smpl, body.body.joints(smpl), keypoints)
+
+
+def exact_target(
+    smpl: SmplParams, joints: Float[Tensor, "B T 24 3"], keypoints: Float[Tensor, "B T J 2"]
+) -> BodyTarget:
+    """Truth of which nothing is unknown."""
+
+    def known(of: Tensor) -> Bool[Tensor, "*b"]:
+        return torch.ones(of.shape[:-1], dtype=torch.bool, device=of.device)
+
+    return BodyTarget(
+        smpl=smpl,
+        joints=joints,
+        keypoints=keypoints,
+        has_smpl=known(smpl.betas),
+        has_joints=known(joints),
+        has_keypoints=known(keypoints),
+        trusted=torch.ones(len(joints), dtype=torch.bool, device=joints.device),
+    )
 
 
 def _frame_times(

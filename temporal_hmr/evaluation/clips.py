@@ -4,7 +4,6 @@ A clip goes through the model as it is stored: one window, the detections that w
 it, its images where the model looks at images.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +57,7 @@ class ClipTrial:
         clips = RenderedClips.open(folder)
         model = load_model(weights, device)
         require_fit(clips, model.config)
-        body = PosedBody(copy.deepcopy(load_body())).requires_grad_(False).to(device)
+        body = PosedBody(load_body()).requires_grad_(False).to(device)
         return ClipTrial(model, body, clips, chosen_clips(clips, most))
 
     def batches(self) -> Iterator[Labelled]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from temporal_hmr import metrics
 from temporal_hmr.batch import BodyTarget, CropWindow
+from temporal_hmr.body.load import load_body
 from temporal_hmr.command_line import Stage
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.clips import ClipTrial
@@ -114,7 +115,7 @@ def maps_of_clips(trial: ClipTrial) -> OcclusionMaps:
         lambda window: trial.answers(window, temporal)[1],
         batches,
         grid,
-        PosedBody(trial.body.body).cpu(),
+        PosedBody(load_body()),
         (Stage("occlusion"), runs),
     )
 
@@ -163,8 +164,9 @@ def _runs(
     """Every batch without a patch (None), then with it at each row and column."""
     for labelled in batches:
         yield labelled, None
-        for place in product(range(len(grid.starts)), repeat=2):
-            yield labelled, place
+        rows = columns = range(len(grid.starts))
+        for row, column in product(rows, columns):
+            yield labelled, (row, column)
 
 
 def _summed_errors(

@@ -17,11 +17,10 @@ from temporal_hmr.skeleton import SMPL24
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST_HURT = 5
 """Joints that the summary names."""
-MEAN = "mean of all joints"
+MEAN = "all joints"
 PANELS = (
     (MEAN, "head", "neck", "spine3", "spine2", "spine1"),
     ("left_collar", "right_collar", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow"),
@@ -30,9 +29,12 @@ PANELS = (
 )
 """Of the picture, from head to toe; the pelvis is what all others are seen from."""
 _KEY = (
-    "Colour: how the error changes while the patch is centred there. "
-    "Black: where half of the bodies are. Dotted: where half of these joints lie."
+    "Colour: how a joint's error changes while the patch (the square) is centred there; above each "
+    "map the error\nwithout a patch, and by how much it grows at most. Black: what bodies cover in "
+    "half of the frames. Dotted: where half of these joints lie."
 )
+_SHOWN = 99.7
+"""Percentile of the changes at which the colours end; a few places would else pale all others."""
 
 
 def write_maps(maps: OcclusionMaps, facts: Mapping[str, str], folder: Path) -> list[str]:
@@ -46,18 +48,17 @@ def write_maps(maps: OcclusionMaps, facts: Mapping[str, str], folder: Path) -> l
         "side": np.array(maps.grid.side),
         "errors": maps.errors,
         "baseline": maps.baseline,
-        "joint_names": np.array(SMPL24.joints),
         "body_share": maps.body,
         "joint_share": maps.joints,
     }
     text = json.dumps({"facts": dict(facts), **summary(maps)}, indent=1) + "\n"
     names = [f"occlusion.{ending}" for ending in ("npz", "json", "png")]
     with atomic_path(folder / names[0]) as path, path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     with atomic_path(folder / names[1]) as path:
         path.write_text(text, encoding="utf-8")
     with atomic_path(folder / names[2]) as path:
-        path.write_bytes(picture(maps, ", ".join(facts.values())))
+        path.write_bytes(picture(maps, ", ".join([facts["data"], facts["weights"]])))
     return names
 
 
@@ -99,18 +100,18 @@ def picture(maps: OcclusionMaps, title: str) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    increase = maps.increase()
-    limit = max(float(np.abs(increase).max()), 1.0)
+    limit = max(float(np.percentile(np.abs(maps.increase()), _SHOWN)), 1.0)
     with matplotlib.rc_context():
         # A style of the user's own would change the picture.
         matplotlib.rcdefaults()
-        figure = Figure(figsize=(15, 11.4), dpi=100, layout="constrained")
+        figure = Figure(figsize=(15, 10.9), dpi=100, layout="constrained")
         grid = figure.subplots(len(PANELS), len(PANELS[0]), squeeze=False)
         for row, names in zip(grid, PANELS, strict=True):
             for axes, name in zip(row, names, strict=True):
                 _panel(axes, maps, name, limit)
-        bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.6, aspect=40)
+        bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.6, aspect=40, extend="both")
         bar.set_label("change of the error [mm]")
+        _mark_patch(grid[0, 0], maps.grid)
         figure.suptitle(f"{title}\n{_KEY}", fontsize=11)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -132,6 +133,14 @@ def _panel(axes: "Axes", maps: OcclusionMaps, name: str, limit: float) -> None:
     _outline(axes, maps.body, 0.5, side, "solid")
     axes.set(xlim=(0, side), ylim=(side, 0), xticks=[], yticks=[])
     axes.set_title(f"{name.replace('_', ' ')}: {alone:.0f} mm, {values.max():+.0f}", fontsize=10)
+
+
+def _mark_patch(axes: "Axes", grid: PatchGrid) -> None:
+    """The patch in its true size, in a corner where there is no body."""
+    from matplotlib.patches import Rectangle
+
+    place = 0.03 * grid.side
+    axes.add_patch(Rectangle((place, place), grid.patch, grid.patch, facecolor="0.5"))
 
 
 def _outline(

@@ -20,6 +20,8 @@ from temporal_hmr.evaluation.summary import (
 )
 
 _NAME_WIDTH = 34
+_SHOWN = 120
+"""Sequences that the text lists; of more the files have all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,10 @@ class Results:
 
 
 def text_report(results: Results) -> str:
-    """Facts; for every run its protocol and the dataset's figures, for the first every sequence."""
+    """Facts; for every run its protocol and the dataset's figures, for the first every sequence.
+
+    Where they are too many to read only their number is told.
+    """
     parts = ["\n".join(f"{name}: {value}" for name, value in results.facts)]
     for number, run in enumerate(results.runs):
         parts.append(_run_text(run, results.skip_nan, every_sequence=number == 0))
@@ -53,7 +58,11 @@ def _run_text(run: Run, skip_nan: bool, every_sequence: bool) -> str:
         head += f"  {label(name, run.protocol):>{width}}"
         units += f"  {unit(name, run.protocol):>{max(width, len(unit(name, run.protocol)))}}"
     lines = [f"== {run.label}", f"protocol: {switches(run.protocol)}", head, units]
-    for scores in run.scores if every_sequence else ():
+    listed = run.scores if every_sequence else ()
+    if len(listed) > _SHOWN:
+        lines.append(f"({len(listed)} sequences: too many to list here)")
+        listed = ()
+    for scores in listed:
         figures = sequence_figures(scores, skip_nan)
         lines.append(_row(scores.name, [scores], figures, names, widths))
     figures = dataset_figures(run, skip_nan)

@@ -27,4 +27,5 @@ def frame_images(window: CropWindow, side: int) -> Float[Tensor, "N 3 side side"
         torch.tensor(values, device=images.device)[:, None, None]
         for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
     )
-    return (images - mean) / deviation
+    # Channels last: convolutions on a processor take a third of the time or less.
+    return ((images - mean) / deviation).contiguous(memory_format=torch.channels_last)

@@ -82,7 +82,8 @@ class Place:
         columns, rows, light = cv2.split(drawn.color)
         found = cv2.remap(self.texture, columns, rows, cv2.INTER_LINEAR)
         gray = cv2.convertScaleAbs(light, alpha=255)
-        found = cv2.multiply(found, cv2.merge([gray, gray, gray]), scale=1 / 255)
+        if self.attributes[:, 2].min() < 1:
+            found = cv2.multiply(found, cv2.merge([gray, gray, gray]), scale=1 / 255)
         # Where nothing is drawn all attributes are 0, brightness among them.
         cv2.copyTo(found, gray, image[drawn.window.slices])
         floor = np.zeros(image.shape[:2], np.uint8)
@@ -239,10 +240,10 @@ def _tiled(
 
 
 def _dome(middle: Float[ndarray, "3"]) -> Piece:
-    """A sphere seen from inside, its panorama from straight down to straight up."""
-    counts = (24, 12)
+    """A sphere seen from inside, from just below the horizon to straight up."""
+    counts = (24, 8)
     i, j = np.meshgrid(*(np.linspace(0, 1, count + 1) for count in counts), indexing="ij")
-    heading, height = 2 * np.pi * i, np.pi * (j - 0.5)
+    heading, height = 2 * np.pi * i, -0.15 + (np.pi / 2 + 0.15) * j
     level = np.cos(height)
     direction = np.stack([level * np.cos(heading), np.sin(height), level * np.sin(heading)], -1)
     columns = i * (_PANORAMA - 1)

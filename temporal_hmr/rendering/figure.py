@@ -25,6 +25,9 @@ ATLAS = 400
 _MARGIN_PIXELS = 5.0
 """Paint beyond the outline, so that no bare texel is ever sampled."""
 
+_AMONG = 0.05
+"""Metres within which the skin's vertices have neighbours."""
+
 _PARTS = {
     "head": ("head",),
     "neck": ("neck",),
@@ -160,11 +163,15 @@ def _texels(
         towards = 1.0 if front else -1.0
         side = np.flatnonzero(towards * normals[:, 2] >= -0.1)
         side = side[_outermost(template[side], towards)]
-        distance, nearest = KDTree(template[side, :2]).query(plane, k=3)
-        near = distance[:, 0] < np.where(distance[:, 2] < 0.05, 0.02, 0) + _MARGIN_PIXELS / scale
+        tree = KDTree(template[side, :2])
+        distance, nearest = tree.query(plane, k=3, distance_upper_bound=_AMONG)
+        # What has three neighbours is skin; beside it a margin belongs to it.
+        inside = np.isfinite(distance[:, 2])
+        near = distance[:, 0] < np.where(inside, 0.02, 0) + _MARGIN_PIXELS / scale
+        nearest = np.where(np.isfinite(distance), nearest, np.asarray(nearest)[:, :1])
         share = 1 / (distance[near] + 1e-3)
         share /= share.sum(1, keepdims=True)
-        neighbours = side[np.asarray(nearest)[near]]
+        neighbours = side[nearest[near]]
         depth = (template[neighbours, 2] * share).sum(1)
         blended = (weights[neighbours] * share[..., None]).sum(1)
         rows, columns = grid[near].T

@@ -175,10 +175,12 @@ class Renderer:
 
     @property
     def figure(self) -> Figure:
+        """The body's mesh and the map that it is dressed on."""
         return self._figure
 
     @property
     def grain(self) -> Grain:
+        """Noise to choose a sensor's from."""
         return self._grain
 
 

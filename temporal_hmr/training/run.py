@@ -31,6 +31,7 @@ from temporal_hmr.training.sources import MocapWindows, RenderedWindows, Source
 from temporal_hmr.training.tasks import HmrTask, TokenizerTask
 
 KEYPOINT_KIND = "keypoint-tokenizer"
+TOKENIZER = "tokenizer.safetensors"
 
 
 class MocapConfig(Config):
@@ -58,7 +59,8 @@ class TrainingConfig(Config):
     """Frames of a clip while single poses are learned; many short clips differ more than few."""
     tokenizer_training: LoopSettings | None = None
     """None for models that read no tokens of keypoints, or with `--tokenizer`."""
-    frame_training: LoopSettings
+    frame_training: LoopSettings | None = None
+    """None stops after the tokenizer."""
     motion_training: LoopSettings | None = None
     """None, or a model without temporal module, stops after single frames."""
 
@@ -78,7 +80,7 @@ class Given:
 
 
 def train(config: TrainingConfig, given: Given, folder: Path, device: torch.device) -> Path:
-    """The lessons in order (tokenizer, frames, motion); returns the path of the model's weights.
+    """The lessons in order (tokenizer, frames, motion); returns the path of the last's weights.
 
     The folder gets `tokenizer/`, `frames/` and `motion/` (state and log of each),
     `tokenizer.safetensors` and `model.safetensors`. Raises `InputError` if configuration, data,
@@ -88,6 +90,10 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     windows = _source(config, given)
     claim(folder, config)
     tokenizer = _keypoints(config, windows, folder, device, given.keypoints)
+    if config.frame_training is None:
+        if tokenizer is None or given.keypoints is not None:
+            raise InputError("the configuration has nothing to train: give it frame_training")
+        return folder / TOKENIZER
     torch.manual_seed(config.frame_training.seed)
     model = Hmr(config.model, tokenizer, rotations)
     short = windows.of_length(config.short_clip)
@@ -118,8 +124,9 @@ def _keypoints(
     tokenizer = KeypointTokenizer(config.model.tokenizer)
     lesson = TokenizerTask(tokenizer, windows.of_length(config.short_clip), device)
     tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
-    path = folder / "tokenizer.safetensors"
-    save_checkpoint(tokenizer, config.model.tokenizer, KEYPOINT_KIND, path, half=False)
+    save_checkpoint(
+        tokenizer, config.model.tokenizer, KEYPOINT_KIND, folder / TOKENIZER, half=False
+    )
     return tokenizer
 
 

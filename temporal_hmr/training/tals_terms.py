@@ -1,16 +1,27 @@
 """TokenHMR's losses for windows of ours."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from temporal_hmr.batch import BodyPrediction, BodyTarget, CropWindow
-from temporal_hmr.losses_tals import TalsConfig, TalsPrediction, TalsTarget, tals_losses
+from temporal_hmr.losses_tals import (
+    TalsConfig,
+    TalsPrediction,
+    TalsTarget,
+    estimate_thresholds,
+    tals_losses,
+)
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.skeleton import COCO23
 
 JUDGED = (*COCO23.joints, "pelvis")
 """What the detector looks for, and the joint that 3D points are seen from."""
+Frames = TypeVar("Frames", TalsPrediction, TalsTarget)
 
 
 def tals_terms(
@@ -31,6 +42,38 @@ def tals_terms(
     return {name: term / window.valid.sum().clamp(min=1) for name, term in terms.items()}
 
 
+def measured_thresholds(
+    parts: Iterable[tuple[TalsPrediction, TalsTarget]],
+    config: TalsConfig,
+    percentile: float | None = None,
+) -> TalsConfig:
+    """The same settings with thresholds for the joints judged here (see `estimate_thresholds`).
+
+    The pelvis keeps its own: nobody annotates it, and no picture can say how far off it is.
+    """
+    predictions, targets = zip(*parts, strict=True)
+    prediction, target = _joined(predictions), _joined(targets)
+    annotated = [joint for joint in JUDGED if joint != "pelvis"]
+    places = [JUDGED.index(joint) for joint in annotated]
+    prediction = replace(prediction, keypoints=prediction.keypoints[:, places])
+    target = replace(
+        target,
+        keypoints=target.keypoints[:, places],
+        keypoint_confidence=target.keypoint_confidence[:, places],
+    )
+    measured = estimate_thresholds(prediction, target, config, annotated, percentile)
+    pelvis = float(config.keypoint_limits(["pelvis"])[0])
+    keypoints = {**measured.keypoint_thresholds, "pelvis": pelvis}
+    return measured.model_copy(update={"keypoint_thresholds": keypoints})
+
+
+def _joined(parts: Sequence[Frames]) -> Frames:
+    """The frames of all parts in a row."""
+    names = [field.name for field in fields(parts[0])]
+    whole = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **whole)
+
+
 def tals_prediction(prediction: BodyPrediction) -> TalsPrediction:
     """All frames, as the losses (and the measuring of thresholds) take them."""
     return TalsPrediction(
@@ -49,18 +92,19 @@ def tals_target(target: BodyTarget, window: CropWindow, body: PosedBody) -> Tals
     points = body.body.regress(target.smpl, body.detector_points)
     counts = window.valid.flatten()
     confidence = counts[:, None].expand(-1, len(JUDGED)).to(points.dtype)
-    annotated = torch.tensor([joint != "pelvis" for joint in JUDGED], device=points.device)
-    smpl = counts & _each_frame(target.has_smpl, window)
+    nobody = torch.zeros_like(target.has_keypoints)[..., None]
+    annotated = _with_pelvis(target.has_keypoints[..., None], nobody)[..., 0]
+    smpl = counts & target.has_smpl.flatten()
     return TalsTarget(
         keypoints=_with_pelvis(target.keypoints, torch.zeros_like(target.keypoints)) / 2,
         keypoint_confidence=confidence * annotated,
         joints=_with_pelvis(points, target.joints),
-        joint_confidence=confidence * _each_frame(target.has_joints, window)[:, None],
+        joint_confidence=confidence * smpl[:, None],
         rotations=target.smpl.rotations().flatten(0, 1),
         has_rotations=smpl,
         betas=target.smpl.betas.flatten(0, 1),
         has_betas=smpl,
-        trusted=_each_frame(target.trusted, window),
+        trusted=target.trusted.repeat_interleave(window.valid.shape[1]),
     )
 
 
@@ -69,7 +113,3 @@ def _with_pelvis(
 ) -> Float[Tensor, "N J+1 C"]:
     """Frames of all clips in a row, and the first of other joints after their points."""
     return torch.cat([points, joints[:, :, :1]], 2).flatten(0, 1)
-
-
-def _each_frame(of_clips: Bool[Tensor, "B"], window: CropWindow) -> Bool[Tensor, "N"]:
-    return of_clips.repeat_interleave(window.valid.shape[1])
