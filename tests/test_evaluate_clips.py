@@ -13,6 +13,7 @@ from rendered_clips import write_clips
 from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.data.rendered import RenderedClips
 from temporal_hmr.errors import InputError
+from temporal_hmr.evaluation import tables
 from temporal_hmr.evaluation.clips import ClipTrial, chosen_clips, labelled
 from temporal_hmr.models.backbones_vit import VitConfig
 from temporal_hmr.models.body_decoder import BodyDecoderConfig
@@ -77,6 +78,17 @@ def test_figures_are_those_of_training(folder: Path, tmp_path: Path, capsys) -> 
             assert each["overall"]["metrics"][name]["value"] == pytest.approx(value, rel=1e-3)
         assert each["overall"]["metrics"]["pve"]["value"] > 0
         assert each["overall"]["frames"] == 12
+
+
+def test_lists_too_long_to_read_are_told_not_printed(
+    folder: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_SHOWN", 2)
+    path = weights(KEYPOINTS, tmp_path / "w.safetensors")
+    assert run(folder, tmp_path / "out", "--weights", path) == 0
+    shown = capsys.readouterr().out
+    assert "clip 00000" not in shown and "3 sequences: too many to list" in shown
+    assert "clip 00000" in (tmp_path / "out" / "scores.csv").read_text()
 
 
 def test_maps_beside_the_scores(folder: Path, tmp_path: Path) -> None:
