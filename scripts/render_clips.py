@@ -23,6 +23,7 @@ from numpy import ndarray
 from temporal_hmr.batch import BodyTarget, CropWindow
 from temporal_hmr.body.load import load_body
 from temporal_hmr.command_line import DoorParser, Stage, counted, run_door
+from temporal_hmr.configuration import Config, load_config
 from temporal_hmr.data.detector_noise import DetectorNoise
 from temporal_hmr.data.footage import draw_footage
 from temporal_hmr.data.mocap import MocapTake, read_takes
@@ -52,6 +53,14 @@ VIDEOS = RenderingConfig(side=960, sharp_share=1.0, motion_blur_share=0.0, noise
 """In a whole image the blur and grain of crops would be too coarse."""
 
 
+class Variety(Config):
+    """How clips vary: what `--settings` holds."""
+
+    rendering: RenderingConfig = RenderingConfig()
+    augmentation: Augmentation = Augmentation()
+    noise: DetectorNoise = DetectorNoise()
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """What every worker needs to know."""
@@ -67,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     takes = choose_subjects(read_takes(options.mocap), options.subjects, options.without)
     pictures = find_pictures(options.backgrounds)
+    variety = Variety(rendering=VIDEOS) if options.videos else Variety()
+    if options.settings is not None:
+        variety = load_config(options.settings, Variety)
     description = ClipsDescription(
         body=load_body().name,
         subjects=tuple(sorted({take.subject for take in takes})),
@@ -75,9 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         frames=options.frames,
         seed=options.seed,
         pictures=tuple(path.name for path in pictures),
-        rendering=VIDEOS if options.videos else RenderingConfig(),
-        augmentation=Augmentation(),
-        noise=DetectorNoise(),
+        **dict(variety),
     )
     if options.side:
         rendering = description.rendering.model_copy(update={"side": options.side})
@@ -145,6 +155,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, metavar="N", help="another seed, other clips (0)")
     add("--workers", type=_positive, default=2, metavar="N", help="processes (2)")
     add("--backgrounds", type=Path, metavar="DIR", help="pictures to hang behind people")
+    add("--settings", type=Path, metavar="FILE", help="YAML: rendering, augmentation, noise")
     add("--videos", action="store_true", help="write whole videos instead of crops")
     return parser.parse_args(arguments)
 

@@ -25,11 +25,13 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from temporal_hmr.batch import BodyTarget, CropWindow
+from temporal_hmr.body.load import load_body
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.configuration import Config, parse_config
 from temporal_hmr.data.detector_noise import DetectorNoise
 from temporal_hmr.data.synthetic import Augmentation
 from temporal_hmr.errors import InputError
+from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.rendering.settings import RenderingConfig
 
 DESCRIPTION = "description.json"
@@ -185,6 +187,23 @@ class RenderedClips:
             raise InputError(
                 f"{self.folder} was rendered from {', '.join(sorted(shared))}, who must not be in "
                 "it: render it anew with --except"
+            )
+
+    def require_fit(self, config: HmrConfig) -> None:
+        """Raise `InputError` unless a model can look at the clips and speaks of their body."""
+        name = self.description.body
+        if name != load_body().name:
+            raise InputError(f"{self.folder} was rendered with body {name}, which is not here")
+        if config.body != name:
+            raise InputError(
+                f"{self.folder} was rendered with body {name}, the model speaks of "
+                f"{config.body}'s shapes: give a model for that body"
+            )
+        side, wanted = self.description.rendering.side, config.image_side()
+        if wanted not in (None, side):
+            raise InputError(
+                f"{self.folder} has images of {side} pixels, the model looks at {wanted}: render "
+                f"clips with --side {wanted}"
             )
 
     def draw(self, clips: int, frames: int, generator: Generator) -> tuple[CropWindow, BodyTarget]:

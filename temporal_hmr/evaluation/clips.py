@@ -25,7 +25,6 @@ from temporal_hmr.evaluation.protocol import Protocol
 from temporal_hmr.evaluation.score import SequenceScores, score_sequence
 from temporal_hmr.evaluation.summary import Run
 from temporal_hmr.models.hmr import Hmr, PosedBody
-from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.recover import load_model
 from temporal_hmr.skeleton import COCO23
@@ -56,7 +55,7 @@ class ClipTrial:
         """
         clips = RenderedClips.open(folder)
         model = load_model(weights, device)
-        require_fit(clips, model.config)
+        clips.require_fit(model.config)
         body = PosedBody(load_body()).requires_grad_(False).to(device)
         return ClipTrial(model, body, clips, chosen_clips(clips, most))
 
@@ -89,24 +88,6 @@ class ClipTrial:
             f"clips have {counted(frames, 'frame')}, the model learned on windows of {learned}: "
             "the temporal module sees more than it knows"
         ]
-
-
-def require_fit(clips: RenderedClips, config: HmrConfig) -> None:
-    """Raise `InputError` unless a model can look at the clips and speaks of their body."""
-    name = clips.description.body
-    if name != load_body().name:
-        raise InputError(f"{clips.folder} was rendered with body {name}, which is not here")
-    if config.body != name:
-        raise InputError(
-            f"{clips.folder} was rendered with body {name}, the model speaks of {config.body}'s "
-            "shapes: give --weights of a model for that body"
-        )
-    side, wanted = clips.description.rendering.side, config.image_side()
-    if wanted not in (None, side):
-        raise InputError(
-            f"{clips.folder} has images of {side} pixels, the model looks at {wanted}: render "
-            f"clips with --side {wanted}"
-        )
 
 
 def chosen_clips(clips: RenderedClips, most: int | None) -> list[int]:

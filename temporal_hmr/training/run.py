@@ -216,13 +216,7 @@ def _rendered(config: TrainingConfig, given: Given, body: PosedBody) -> Rendered
         raise InputError("pseudo_labels are made of motion capture: leave them out here")
     judges = {folder.name: RenderedClips.open(folder) for folder in given.held_out}
     for clips in (train, *judges.values()):
-        if clips.description.body != config.model.body:
-            raise InputError(f"{clips.folder} has another body than model.body")
-        side, wanted = clips.description.rendering.side, config.model.image_side()
-        if wanted not in (None, side):
-            raise InputError(
-                f"{clips.folder} has images of {side} pixels, the model wants {wanted}"
-            )
+        clips.require_fit(config.model)
     for clips in judges.values():
         train.require_none_of(clips.description.subjects)
     return RenderedWindows(train, judges, body, config.model.window)
