@@ -129,7 +129,8 @@ class _Blend:
         self.frames = frames
         self.posed = posed
         self.weight = torch.zeros(frames)
-        """Of windows that are readable; the others count a millionth, for want of better."""
+        self.trusted = torch.zeros(frames, dtype=torch.bool)
+        """Frames in windows that are readable; the others count a millionth, for want of better."""
         self.rotations = torch.zeros(frames, 24, 3, 3)
         self.pelvis = torch.zeros(frames, 3)
         self.betas = torch.zeros(10)
@@ -143,12 +144,15 @@ class _Blend:
         pelvis = (smpl.transl + self.posed.pelvis_at_rest(smpl.betas)).cpu()
         rotations, betas = smpl.rotations().cpu(), smpl.betas.cpu()
         length = pelvis.shape[1]
-        ramp = torch.minimum(torch.arange(length) + 1, length - torch.arange(length)).float()
+        # Halves of such windows add up to 1, and fade in and out without a kink that would show
+        # as a jolt at every seam.
+        ramp = torch.sin(torch.pi * (torch.arange(length) + 0.5) / length) ** 2
         for row, start in enumerate(starts):
             count = min(length, self.frames - start)
             where = slice(start, start + count)
             weight = ramp[:count] * (1.0 if trusted[row] else _DISTRUST)
             self.weight[where] += weight
+            self.trusted[where] |= bool(trusted[row])
             self.rotations[where] += weight[:, None, None, None] * rotations[row, :count]
             self.pelvis[where] += weight[:, None] * pelvis[row, :count]
             self.betas += weight.sum() * betas[row, 0]
@@ -167,7 +171,7 @@ class _Blend:
         self, rotations: Float[Tensor, "T 24 3 3"], pelvis: Float[Tensor, "T 3"]
     ) -> tuple[Float[Tensor, "T 24 3 3"], Float[Tensor, "T 3"]]:
         """Frames that only distrusted windows cover lie between their trusted neighbours."""
-        trusted = (self.weight >= 1).nonzero().flatten()
+        trusted = self.trusted.nonzero().flatten()
         if not len(trusted):
             return rotations, pelvis
         frames = torch.arange(self.frames)

@@ -1,5 +1,6 @@
 """From tracks to motions: windows, gaps, other bodies."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -8,15 +9,17 @@ import torch
 
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
+from temporal_hmr.clip_windows import window_starts
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.body_decoder import BodyDecoderConfig
 from temporal_hmr.models.encoder import FrameEncoderConfig
-from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.motion import Track
-from temporal_hmr.recover import matching_betas, recover
+from temporal_hmr.recover import _Blend, matching_betas, recover
 from temporal_hmr.skeleton import COCO17, COCO23
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 from temporal_hmr.video import Frame
@@ -164,3 +167,20 @@ def test_weights_of_smpls_shapes_need_smpl(model: Hmr, body: BodyModel) -> None:
     speaks_of_smpl = Hmr(model.config.model_copy(update={"body": "smpl"})).eval()
     with pytest.raises(InputError, match="--body"):
         recover(speaks_of_smpl, body, a_track([0, 1, 2]), CAMERA, 25.0)
+
+
+def test_windows_fade_into_each_other_without_a_kink(body: BodyModel) -> None:
+    """Windows that disagree by a metre: the way between them has no corner to jolt at."""
+    length, frames = 16, 64
+    blend = _Blend(frames, PosedBody(copy.deepcopy(body)))
+    for number, start in enumerate(window_starts(frames, length)):
+        rotations = torch.eye(3).expand(1, length, 24, 3, 3)
+        transl = torch.zeros(1, length, 3)
+        transl[..., 2] = 4 + number % 2
+        smpl = SmplParams.from_rotations(rotations, torch.zeros(1, length, 10), transl)
+        blend.add([start], smpl, torch.tensor([True]))
+    depth = blend.result().transl[:, 2]
+    assert float(depth.min()) == pytest.approx(4, abs=0.02)
+    assert float(depth.max()) == pytest.approx(5, abs=0.02)
+    straight = 1 / (length / 2)
+    assert float(depth.diff(n=2).abs().max()) < straight, "a ramp's corners bend twice as much"
