@@ -100,10 +100,25 @@ def crop_image(
 
     The box's corners are the crop's corners: pixel i covers i to i + 1. Averages where it shrinks.
     """
-    finer = max(1, math.ceil(size / side))
-    scale = finer * side / size
+    scale = side / size
+    shift = scale * (size / 2 - center)
+    return warp_image(image, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), side)
+
+
+def warp_image(
+    image: UInt8[ndarray, "H W 3"], matrix: Float[ndarray, "2 3"], side: int
+) -> UInt8[ndarray, "side side 3"]:
+    """A square picture of the image, moved by an affine map; black beyond the image's edges.
+
+    The map takes pixels of the image to those of the crop, both counted from the corner of the
+    first: pixel i covers i to i + 1. Averages where it shrinks.
+    """
+    scale = abs(np.linalg.det(matrix[:, :2])) ** 0.5
+    # Rounding must not make a scale of exactly a half shrink in three steps.
+    finer = max(1, math.ceil(1 / scale - 1e-9))
     # OpenCV counts from the centre of the first pixel, we from its corner.
-    shift = scale * (0.5 - center + size / 2) - 0.5
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    crop = cv2.warpAffine(image, matrix, (finer * side, finer * side), flags=cv2.INTER_LINEAR)
+    linear = finer * matrix[:, :2]
+    shift = finer * matrix[:, 2] + linear @ (0.5, 0.5) - 0.5
+    moved = np.column_stack([linear, shift])
+    crop = cv2.warpAffine(image, moved, (finer * side, finer * side), flags=cv2.INTER_LINEAR)
     return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) if finer > 1 else crop

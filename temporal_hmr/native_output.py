@@ -4,6 +4,37 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
+
+
+class _StandardError:
+    """The process's one standard error; threads that want it silent at the same time share that."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._kept = -1
+
+    def hush(self) -> None:
+        """Send it nowhere; raises `OSError` if the process has none."""
+        with self._lock:
+            if self._users == 0:
+                self._kept = os.dup(2)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 2)
+                os.close(nowhere)
+            self._users += 1
+
+    def release(self) -> None:
+        """Back to where it went before, once the last user is done."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+
+
+_STANDARD_ERROR = _StandardError()
 
 
 @contextmanager
@@ -16,15 +47,11 @@ def silenced() -> Iterator[None]:
     if sys.stderr is not None:
         sys.stderr.flush()
     try:
-        kept = os.dup(2)
+        _STANDARD_ERROR.hush()
     except OSError:  # the process has no standard error: nothing to silence
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        _STANDARD_ERROR.release()

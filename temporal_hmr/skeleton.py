@@ -271,3 +271,63 @@ LSP14 = Skeleton(
         "head_top",
     ),
 )
+
+SPIN24 = Skeleton(
+    "SPIN24",
+    (
+        *LSP14.joints,
+        "pelvis",
+        "thorax",
+        "spine",
+        "jaw",
+        "head_center",
+        "nose",
+        "left_eye",
+        "right_eye",
+        "left_ear",
+        "right_ear",
+    ),
+)
+"""The joints that SPIN (Kolotouros et al., ICCV 2019) gathers its datasets' annotations in.
+
+Files of labels in its manner (`part`, `S`) have them in this order. "head_center" is Human3.6M's
+head, which is no joint of SMPL's.
+"""
+
+MPI28 = Skeleton(
+    "MPI28",
+    (
+        "spine_3",
+        "spine_4",
+        "spine_2",
+        "spine",
+        "pelvis",
+        "neck",
+        "head_center",
+        "head_top",
+        "left_clavicle",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+        "left_knuckles",
+        "right_clavicle",
+        "right_shoulder",
+        "right_elbow",
+        "right_wrist",
+        "right_knuckles",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "left_forefoot",
+        "left_toe",
+        "right_hip",
+        "right_knee",
+        "right_ankle",
+        "right_forefoot",
+        "right_toe",
+    ),
+)
+"""MPI-INF-3DHP's joints (Mehta et al., 3DV 2017).
+
+Its spine, head, hands and feet have names of their own here: they are other points than SMPL's.
+"""

@@ -4,6 +4,7 @@ Videos are read by decord. A video that breaks off (decord refuses those, or sto
 early) is read on by OpenCV up to the break, and the clip then says that it was broken.
 """
 
+import contextlib
 import logging
 import math
 import re
@@ -248,16 +249,17 @@ def _natural_order(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def read_image(file: Path) -> UInt8[ndarray, "H W 3"]:
+def read_image(file: Path, silently: bool = True) -> UInt8[ndarray, "H W 3"]:
     """An RGB image, turned upright as its EXIF orientation says.
 
-    Raises `InputError` if the file is absent or cannot be read as an image.
+    `silently` keeps the decoder's complaints off the terminal, and with them what other threads
+    write there meanwhile. Raises `InputError` if the file is absent or cannot be read as an image.
     """
     try:
         content = np.fromfile(file, np.uint8)
     except OSError as error:
         raise InputError(f"the image {file} cannot be opened: {error.strerror}") from error
-    with silenced():
+    with silenced() if silently else contextlib.nullcontext():
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if image is None:
         raise InputError(f"{file} cannot be read as an image: replace it or take it away")

@@ -57,6 +57,11 @@ class Sequence:
     """Of the body whose betas these are."""
     subject: str = ""
     """Who it is, where the dataset says so: splits go by people."""
+    quarter_turns: int = 0
+    """By how many right angles the stored images must be turned, clockwise, before anything else.
+
+    `image_size`, the camera and all labels are those of the turned images.
+    """
 
     def __post_init__(self) -> None:
         """Raises `InputError` where the parts disagree about how many frames there are."""

@@ -349,11 +349,13 @@ def _as_seen_with(focal: Float[Tensor, "B"], scene: Scene, body: PosedBody) -> S
     ratio = (focal / scene.focal)[:, None]
     moved = torch.cat([pelvis[..., :2], (pelvis[..., 2] * ratio)[..., None]], -1)
     smpl = scene.smpl
-    orient = _turn(pelvis, moved) @ smpl.global_orient
+    orient = turn_between(pelvis, moved) @ smpl.global_orient
     return SmplParams(orient, smpl.body_pose, smpl.betas, moved - rest)
 
 
-def _turn(source: Float[Tensor, "*b 3"], target: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
+def turn_between(
+    source: Float[Tensor, "*b 3"], target: Float[Tensor, "*b 3"]
+) -> Float[Tensor, "*b 3 3"]:
     """The shortest rotation from one direction to another."""
     source, target = (functional.normalize(vector, dim=-1) for vector in (source, target))
     axis = torch.linalg.cross(source, target)

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Generator, Tensor
 
+from temporal_hmr.rendering.patterns import Patterns, cloth_colour, scaled, tinted
+
 CORNERS = 24
 _KINDS = 4
 
@@ -95,6 +97,19 @@ class Occluders:
             middle = self.middle[clip, frame, shape].numpy()
             outline = (self.outline[clip, shape].numpy() + middle - corner) * scale
             _paint_shape(image, outline, textures[shape])
+
+
+def surfaces(
+    patterns: Patterns, count: int, rng: np.random.Generator
+) -> list[UInt8[ndarray, "64 64 3"]]:
+    """A texture for each of so many things in the way."""
+    textures = []
+    for _ in range(count):
+        kind, colour = rng.random(), cloth_colour(rng)
+        source = patterns.motif if kind < 0.3 else patterns.noise
+        gray = source(rng, (64, 64), float(np.exp(rng.uniform(-1.0, 0.5))))
+        textures.append(tinted(gray, scaled(colour, rng.uniform(0.5, 0.95)), colour))
+    return textures
 
 
 def _paint_shape(

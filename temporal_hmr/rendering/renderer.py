@@ -27,8 +27,8 @@ from temporal_hmr.rendering.company import Company, place_company
 from temporal_hmr.rendering.effects import Film, Grain
 from temporal_hmr.rendering.figure import Figure
 from temporal_hmr.rendering.looks import Light, Look, draw_look
-from temporal_hmr.rendering.occluders import Occluders
-from temporal_hmr.rendering.patterns import Patterns, cloth_colour, scaled, tinted
+from temporal_hmr.rendering.occluders import Occluders, surfaces
+from temporal_hmr.rendering.patterns import Patterns
 from temporal_hmr.rendering.settings import RenderingConfig
 from temporal_hmr.rendering.view import View
 from temporal_hmr.video import read_image
@@ -165,13 +165,7 @@ class Renderer:
         self, count: int, rng: np.random.Generator
     ) -> list[UInt8[ndarray, "64 64 3"]]:
         """One surface for each thing in the way."""
-        textures = []
-        for _ in range(count):
-            kind, colour = rng.random(), cloth_colour(rng)
-            source = self._patterns.motif if kind < 0.3 else self._patterns.noise
-            gray = source(rng, (64, 64), float(np.exp(rng.uniform(-1.0, 0.5))))
-            textures.append(tinted(gray, scaled(colour, rng.uniform(0.5, 0.95)), colour))
-        return textures
+        return surfaces(self._patterns, count, rng)
 
     @property
     def figure(self) -> Figure:
