@@ -35,7 +35,8 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="motion capture (npz, bvh), or clips made by scripts/render_clips.py",
+        help="motion capture (npz, bvh), clips made by scripts/render_clips.py, or a folder with "
+        "a folder for each dataset of the configuration",
     )
     add(
         "--held-out",
@@ -46,6 +47,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
         help="with rendered clips: clips of other subjects to judge by",
     )
     add("--tokenizer", type=Path, metavar="FILE", help="a trained keypoint tokenizer")
+    add("--smpl", type=Path, metavar="FOLDER", help="SMPL bodies, for datasets ($SMPL_DIR)")
     add("--rotations", type=Path, metavar="FILE", help="a trained rotation tokenizer")
     add("-o", "--output", type=Path, metavar="FOLDER", help="run folder (runs/<name of CONFIG>)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
@@ -55,13 +57,16 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
 def _run(options: Namespace, folder: Path) -> Path:
     from temporal_hmr.configuration import parse_config, read_settings
     from temporal_hmr.device import choose_device
-    from temporal_hmr.training.run import Given, TrainingConfig, train
+    from temporal_hmr.training.opening import Given
+    from temporal_hmr.training.run import TrainingConfig, train
 
     values, source = read_settings(options.config), str(options.config)
     if isinstance(values, dict) and "training" in values:
         return _train_rotations(values, options, folder)
     config = parse_config(values, TrainingConfig, source)
-    given = Given(options.data, options.held_out, options.tokenizer, options.rotations)
+    given = Given(
+        options.data, options.held_out, options.tokenizer, options.rotations, options.smpl
+    )
     return train(config, given, folder, choose_device(options.device))
 
 
@@ -73,7 +78,7 @@ def _train_rotations(values: object, options: Namespace, folder: Path) -> Path:
     from temporal_hmr.training.rotation_task import RotationTrainingConfig, train_rotations
     from temporal_hmr.training.run import claim
 
-    for name in ("held_out", "tokenizer", "rotations"):
+    for name in ("held_out", "tokenizer", "rotations", "smpl"):
         if getattr(options, name):
             raise InputError(
                 f"--{name.replace('_', '-')} does nothing for a rotation tokenizer: leave it out"

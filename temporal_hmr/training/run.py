@@ -1,57 +1,36 @@
 """A whole run: tokenizer, frames, then motion, from whatever source there is."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import Field
 
-from temporal_hmr.body.load import load_body
 from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
 from temporal_hmr.configuration import Config
-from temporal_hmr.data.detector_noise import DetectorNoise
-from temporal_hmr.data.mocap import read_takes, split_subjects
-from temporal_hmr.data.pseudo_labels import PseudoLabels
-from temporal_hmr.data.rendered import RenderedClips, holds_clips
-from temporal_hmr.data.synthetic import Augmentation, MotionBank
 from temporal_hmr.errors import InputError
 from temporal_hmr.losses import LossWeights
 from temporal_hmr.losses_tals import TalsConfig
-from temporal_hmr.models.hmr import Hmr, PosedBody
+from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.token_head import BodyTokenHeadConfig, TokenHeadConfig
 from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
 from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
 from temporal_hmr.training.loop import LoopSettings, fit, make_folder
+from temporal_hmr.training.opening import DataConfig, Given, open_source
 from temporal_hmr.training.rotation_task import CHECKPOINT_KIND as ROTATION_KIND
-from temporal_hmr.training.sources import MocapWindows, RenderedWindows, Source
+from temporal_hmr.training.sources import Source
 from temporal_hmr.training.tasks import HmrTask, TokenizerTask
 
 KEYPOINT_KIND = "keypoint-tokenizer"
 TOKENIZER = "tokenizer.safetensors"
 
 
-class MocapConfig(Config):
-    """Which motion capture trains, and which is held out."""
-
-    held_out: tuple[str, ...] = ()
-    """Whole subjects (folder names) for evaluation only."""
-    ignored: tuple[str, ...] = ()
-    """Subjects used for neither, such as those who may appear among unnamed takes."""
-
-
-class TrainingConfig(Config):
+class TrainingConfig(DataConfig):
     """A whole run: one YAML file."""
 
-    mocap: MocapConfig = MocapConfig()
     model: HmrConfig = HmrConfig()
-    augmentation: Augmentation = Augmentation()
-    noise: DetectorNoise = DetectorNoise()
-    pseudo_labels: PseudoLabels | None = None
-    """Makes some labels as wrong as fits to pictures are, to measure what that does."""
     losses: LossWeights = LossWeights()
     tals: TalsConfig | None = None
     """TokenHMR's losses in place of ours, while single frames are learned."""
@@ -65,20 +44,6 @@ class TrainingConfig(Config):
     """None, or a model without temporal module, stops after single frames."""
 
 
-@dataclass(frozen=True)
-class Given:
-    """What a run is given to learn from."""
-
-    data: Path
-    """Motion capture, or rendered clips."""
-    held_out: Sequence[Path] = ()
-    """Rendered clips of other subjects to judge by."""
-    keypoints: Path | None = None
-    """Weights of a keypoint tokenizer, which stay as they are; None trains one first."""
-    rotations: Path | None = None
-    """Weights of a rotation tokenizer, which a head of tokens needs."""
-
-
 def train(config: TrainingConfig, given: Given, folder: Path, device: torch.device) -> Path:
     """The lessons in order (tokenizer, frames, motion); returns the path of the last's weights.
 
@@ -87,7 +52,7 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     earlier weights or folder do not go together.
     """
     rotations = _rotations(config.model, given.rotations)
-    windows = _source(config, given)
+    windows = open_source(config, config.model, given)
     claim(folder, config)
     tokenizer = _keypoints(config, windows, folder, device, given.keypoints)
     if config.frame_training is None:
@@ -177,46 +142,3 @@ def claim(folder: Path, config: Config) -> None:
                     "continue it with its own, or give this one another --output folder"
                 )
     path.write_text(json.dumps(values, indent=1))
-
-
-def _source(config: TrainingConfig, given: Given) -> Source:
-    body = load_body()
-    if config.model.body != body.name:
-        raise InputError(f"model.body: there is no body {config.model.body}, only {body.name}")
-    posed = PosedBody(body).requires_grad_(False)
-    if holds_clips(given.data):
-        return _rendered(config, given, posed)
-    if given.held_out:
-        raise InputError(
-            "--held-out goes with rendered clips; of motion capture mocap.held_out says who judges"
-        )
-    if (side := config.model.image_side()) is not None:
-        raise InputError(
-            f"this model looks at images of {side} pixels: give clips rendered with "
-            "scripts/render_clips.py as --data, not motion capture"
-        )
-    takes = read_takes(given.data)
-    training, judging = split_subjects(takes, config.mocap.held_out, config.mocap.ignored)
-    return MocapWindows(
-        MotionBank.of(training),
-        MotionBank.of(judging),
-        posed,
-        config.augmentation,
-        config.noise,
-        config.model.window,
-        config.pseudo_labels,
-    )
-
-
-def _rendered(config: TrainingConfig, given: Given, body: PosedBody) -> RenderedWindows:
-    train = RenderedClips.open(given.data)
-    if not given.held_out:
-        raise InputError("give clips of other subjects to judge by with --held-out FOLDER")
-    if config.pseudo_labels is not None:
-        raise InputError("pseudo_labels are made of motion capture: leave them out here")
-    judges = {folder.name: RenderedClips.open(folder) for folder in given.held_out}
-    for clips in (train, *judges.values()):
-        clips.require_fit(config.model)
-    for clips in judges.values():
-        train.require_none_of(clips.description.subjects)
-    return RenderedWindows(train, judges, body, config.model.window)

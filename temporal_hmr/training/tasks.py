@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from temporal_hmr import metrics
@@ -20,6 +20,8 @@ from temporal_hmr.training.tals_terms import tals_terms
 Moved = TypeVar("Moved")
 CLIPS_AT_ONCE = 16
 """Of an evaluation: images of all at once would fill the memory."""
+LEAST_JOINTS = 8
+"""Fewer known joints say little of a body's pose."""
 
 
 class TokenizerTask:
@@ -112,35 +114,55 @@ class HmrTask:
             for kind, temporal in (("", True), ("_per_frame", False)):
                 if temporal and not self.temporal:
                     continue
-                scores = window_errors(*self._joints(module, labelled, temporal))
+                scores = self._errors(module, labelled, temporal)
                 figures |= {f"{name}{kind}_{key}": value for key, value in scores.items()}
         return {key: round(value, 3) for key, value in figures.items()}
 
-    def _joints(
-        self, module: Hmr, labelled: Labelled, temporal: bool
-    ) -> tuple[Float[Tensor, "B T 24 3"], Float[Tensor, "B T 24 3"]]:
-        predicted, true = [], []
-        for window, target in in_parts(labelled):
-            seen = to_device(window, self.device)
-            predicted.append(module(seen, self.body, temporal).joints.cpu())
-            true.append(target.joints)
-        return torch.cat(predicted), torch.cat(true)
+    def _errors(self, module: Hmr, labelled: Labelled, temporal: bool) -> dict[str, float]:
+        window, target = labelled
+        joints, keypoints = [], []
+        for some, _ in in_parts(labelled):
+            prediction = module(to_device(some, self.device), self.body, temporal)
+            joints.append(prediction.joints.cpu())
+            keypoints.append(prediction.keypoints.cpu())
+        known = window.valid[..., None] & target.has_joints
+        figures = window_errors(torch.cat(joints), target.joints, known)
+        seen = window.valid[..., None] & target.has_keypoints & _near_box(target.keypoints)
+        distance = torch.linalg.vector_norm(torch.cat(keypoints) - target.keypoints, dim=-1)
+        if seen.any():
+            figures["pixels"] = 128 * float(distance[seen].mean())
+        return figures
 
 
 def window_errors(
-    predicted: Float[Tensor, "B T 24 3"], true: Float[Tensor, "B T 24 3"]
+    predicted: Float[Tensor, "B T 24 3"],
+    true: Float[Tensor, "B T 24 3"],
+    known: Bool[Tensor, "B T 24"] | None = None,
 ) -> dict[str, float]:
     """Millimetres, means over windows of 30 frames per second.
 
-    Windows of fewer than three frames have no acceleration, and no figure of it.
+    A clip counts with the joints that are known in all of its frames that have any; without the
+    pelvis it does not. Windows of fewer than three frames have no acceleration, and there is no
+    figure of what no clip has.
     """
-    values = {
-        "mpjpe": metrics.mpjpe(predicted, true),
-        "pa_mpjpe": metrics.pa_mpjpe(predicted, true),
-    }
-    if predicted.shape[1] > 2:
-        values["acceleration_error"] = metrics.acceleration_error(predicted, true)
-    return {name: float(clips.mean().mean()) for name, clips in values.items()}
+    if known is None:
+        known = torch.ones(true.shape[:-1], dtype=torch.bool)
+    values: dict[str, list[float]] = {}
+    for ours, theirs, knows in zip(predicted, true, known, strict=True):
+        frames = knows.any(-1)
+        joints = (knows | ~frames[:, None]).all(0)
+        if not frames.any() or not joints[0] or joints.sum() < LEAST_JOINTS:
+            continue
+        pair, valid = (ours[:, joints], theirs[:, joints]), frames
+        found = {
+            "mpjpe": metrics.mpjpe(*pair, valid=valid),
+            "pa_mpjpe": metrics.pa_mpjpe(*pair, valid=valid),
+        }
+        if len(ours) > 2:
+            found["acceleration_error"] = metrics.acceleration_error(*pair, valid=valid)
+        for name, value in found.items():
+            values.setdefault(name, []).append(float(value.mean()))
+    return {name: float(torch.tensor(clips).nanmean()) for name, clips in values.items()}
 
 
 def to_device(values: Moved, device: torch.device) -> Moved:

@@ -1,0 +1,184 @@
+"""Opening what a run learns from: motion capture, rendered clips, or the field's datasets."""
+
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from temporal_hmr.body.load import load_body
+from temporal_hmr.configuration import Config
+from temporal_hmr.data.augmentation import CropAugmentation
+from temporal_hmr.data.datasets import read_sequences
+from temporal_hmr.data.detector_noise import DetectorNoise
+from temporal_hmr.data.mocap import read_takes, split_subjects
+from temporal_hmr.data.pseudo_labels import PseudoLabels
+from temporal_hmr.data.rendered import RenderedClips, holds_clips
+from temporal_hmr.data.restated_shapes import restated
+from temporal_hmr.data.sequence import Sequence
+from temporal_hmr.data.synthetic import Augmentation, MotionBank
+from temporal_hmr.data.windows import WindowCutter, WindowSettings
+from temporal_hmr.errors import InputError
+from temporal_hmr.evaluation.bodies import Bodies
+from temporal_hmr.models.hmr import PosedBody
+from temporal_hmr.models.hmr_config import HmrConfig
+from temporal_hmr.training.dataset_source import DatasetWindows
+from temporal_hmr.training.prefetch import Prefetched
+from temporal_hmr.training.sources import MocapWindows, RenderedWindows, Source
+
+
+class MocapConfig(Config):
+    """Which motion capture trains, and which is held out."""
+
+    held_out: tuple[str, ...] = ()
+    """Whole subjects (folder names) for evaluation only."""
+    ignored: tuple[str, ...] = ()
+    """Subjects used for neither, such as those who may appear among unnamed takes."""
+
+
+class DatasetPart(Config):
+    """One part of one dataset."""
+
+    dataset: str
+    """Its name, and that of its folder in the folder of data."""
+    part: str = "train"
+    weight: float = Field(default=1.0, gt=0)
+    """How likely a clip of training is from it, relative to the others."""
+
+
+class DatasetsConfig(Config):
+    """Labelled pictures and videos, and how they become windows."""
+
+    train: tuple[DatasetPart, ...] = Field(min_length=1)
+    judge: tuple[DatasetPart, ...] = Field(min_length=1)
+    windows: WindowSettings = WindowSettings()
+    """Frames and side of the crops are the model's."""
+    augmentation: CropAugmentation = CropAugmentation()
+    detector: bool = False
+    """Whether a detector with `noise` stands in for the annotators of keypoints."""
+    skip_broken: bool = False
+    """Leave out what is broken, and say so; else it is an error."""
+    workers: int = Field(default=2, ge=0)
+    """Threads that load ahead of training."""
+
+    @model_validator(mode="after")
+    def _of_the_model(self) -> "DatasetsConfig":
+        for name in ("frames", "side"):
+            if name in self.windows.model_fields_set:
+                raise ValueError(f"windows.{name} is the model's: leave it out")
+        return self
+
+
+class DataConfig(Config):
+    """What a run learns from, and how it varies."""
+
+    mocap: MocapConfig = MocapConfig()
+    augmentation: Augmentation = Augmentation()
+    noise: DetectorNoise = DetectorNoise()
+    pseudo_labels: PseudoLabels | None = None
+    """Makes some labels as wrong as fits to pictures are, to measure what that does."""
+    datasets: DatasetsConfig | None = None
+    """Learn from these instead of motion capture."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run is given to learn from."""
+
+    data: Path
+    """Motion capture, rendered clips, or a folder with a folder for each dataset."""
+    held_out: Many[Path] = ()
+    """Rendered clips of other subjects to judge by."""
+    keypoints: Path | None = None
+    """Weights of a keypoint tokenizer, which stay as they are; None trains one first."""
+    rotations: Path | None = None
+    """Weights of a rotation tokenizer, which a head of tokens needs."""
+    smpl: Path | None = None
+    """Folder of SMPL bodies, for datasets whose labels are SMPL's."""
+
+
+def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
+    """Windows to learn from; raises `InputError` where settings and data do not go together."""
+    if config.datasets is not None:
+        return _datasets(config, config.datasets, model, given)
+    if model.body != "open":
+        raise InputError(f"model.body: only datasets teach the shapes of {model.body}")
+    body = PosedBody(load_body()).requires_grad_(False)
+    if holds_clips(given.data):
+        return _rendered(config, model, given, body)
+    if given.held_out:
+        raise InputError(
+            "--held-out goes with rendered clips; of motion capture mocap.held_out says who judges"
+        )
+    if (side := model.image_side()) is not None:
+        raise InputError(
+            f"this model looks at images of {side} pixels: give clips rendered with "
+            "scripts/render_clips.py as --data, not motion capture"
+        )
+    takes = read_takes(given.data)
+    training, judging = split_subjects(takes, config.mocap.held_out, config.mocap.ignored)
+    return MocapWindows(
+        MotionBank.of(training),
+        MotionBank.of(judging),
+        body,
+        config.augmentation,
+        config.noise,
+        model.window,
+        config.pseudo_labels,
+    )
+
+
+def _rendered(
+    config: DataConfig, model: HmrConfig, given: Given, body: PosedBody
+) -> RenderedWindows:
+    train = RenderedClips.open(given.data)
+    if not given.held_out:
+        raise InputError("give clips of other subjects to judge by with --held-out FOLDER")
+    if config.pseudo_labels is not None:
+        raise InputError("pseudo_labels are made of motion capture: leave them out here")
+    judges = {folder.name: RenderedClips.open(folder) for folder in given.held_out}
+    for clips in (train, *judges.values()):
+        clips.require_fit(model)
+    for clips in judges.values():
+        train.require_none_of(clips.description.subjects)
+    return RenderedWindows(train, judges, body, model.window)
+
+
+def _datasets(
+    config: DataConfig, datasets: DatasetsConfig, model: HmrConfig, given: Given
+) -> Source:
+    if given.held_out or config.pseudo_labels is not None:
+        raise InputError("--held-out and pseudo_labels do nothing with datasets: leave them out")
+    bodies = Bodies(given.smpl)
+    body = load_body() if model.body == "open" else bodies.of("neutral").float()
+    shapes = {"frames": model.window, "side": model.image_side()}
+    cutter = WindowCutter(
+        datasets.windows.model_copy(update=shapes),
+        PosedBody(body).requires_grad_(False),
+        datasets.augmentation,
+        config.noise if datasets.detector else None,
+    )
+
+    def read(parts: tuple[DatasetPart, ...]) -> dict[str, list[Sequence]]:
+        found: dict[str, list[Sequence]] = {}
+        for part in parts:
+            name = f"{part.dataset} {part.part}"
+            if name in found:
+                raise InputError(f"datasets: {name} is named twice")
+            folder = given.data / part.dataset
+            sequences = read_sequences(part.dataset, folder, part.part, datasets.skip_broken)
+            found[name] = [_restated(each, bodies, model) for each in sequences]
+        return found
+
+    weights = {f"{part.dataset} {part.part}": part.weight for part in datasets.train}
+    windows = DatasetWindows(read(datasets.train), weights, read(datasets.judge), cutter)
+    return Prefetched(windows, datasets.workers) if datasets.workers else windows
+
+
+def _restated(sequence: Sequence, bodies: Bodies, model: HmrConfig) -> Sequence:
+    """With shapes that the model speaks of."""
+    as_is = model.body == "smpl" and sequence.smpl_gender == "neutral"
+    if sequence.smpl is None or as_is:
+        return sequence
+    other = load_body() if model.body == "open" else bodies.of("neutral")
+    return restated(sequence, bodies.of(sequence.smpl_gender), other)
