@@ -32,6 +32,7 @@ model:
   motion: {heads: 2, layers: 1}
   window: 4
 short_clip: 2
+workers: 2
 frame_training: {steps: 2, clips: 4, warmup: 1}
 motion_training: {steps: 2, clips: 4, warmup: 1}
 """
@@ -98,7 +99,7 @@ def test_datasets_mix_and_people_with_joints_judge(data: Path) -> None:
         ("dataset: penn-action}]\n  judge", "dataset: pen-action}]\n  judge", "penn-action"),
         ("part: test", "part: train", "split the people"),
         ("  train: [{", "  windows: {side: 64}\n  train: [{", "windows.side is the model's"),
-        ("  train: [{", "  workers: -1\n  train: [{", "datasets.workers"),
+        ("datasets:", "workers: -1\ndatasets:", "workers"),
         ("weight", "wight", "weight"),
         ("datasets:", "pseudo_labels: {}\ndatasets:", "pseudo_labels"),
         ("  train: [{dataset: penn-action}]", "  train: [{dataset: coco}]", "coco"),

@@ -1,6 +1,9 @@
 """Opening what a run learns from: motion capture, rendered clips, or the field's datasets."""
 
+import logging
+from collections.abc import Iterator
 from collections.abc import Sequence as Many
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,8 @@ from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.training.dataset_source import DatasetWindows
 from temporal_hmr.training.prefetch import Prefetched
 from temporal_hmr.training.sources import MocapWindows, RenderedWindows, Source
+
+_log = logging.getLogger(__name__)
 
 
 class MocapConfig(Config):
@@ -58,8 +63,6 @@ class DatasetsConfig(Config):
     """Whether a detector with `noise` stands in for the annotators of keypoints."""
     skip_broken: bool = False
     """Leave out what is broken, and say so; else it is an error."""
-    workers: int = Field(default=2, ge=0)
-    """Threads that load ahead of training."""
 
     @model_validator(mode="after")
     def _of_the_model(self) -> "DatasetsConfig":
@@ -79,6 +82,8 @@ class DataConfig(Config):
     """Makes some labels as wrong as fits to pictures are, to measure what that does."""
     datasets: DatasetsConfig | None = None
     """Learn from these instead of motion capture."""
+    workers: int = Field(default=0, ge=0)
+    """Threads that make batches while the last one is being learned; 0 makes them when asked."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,25 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
     )
 
 
+@contextmanager
+def ahead(source: Source, frames: int, workers: int) -> Iterator[Source]:
+    """A source with clips of so many frames, its batches made ahead by so many threads.
+
+    At the end a log line says how many images could not be read.
+    """
+    source = source.of_length(frames)
+    if workers == 0:
+        yield source
+    else:
+        prefetched = Prefetched(source, workers, ahead=2 * workers)
+        try:
+            yield prefetched
+        finally:
+            prefetched.close()
+    if isinstance(source, DatasetWindows) and len(source.cutter.unreadable):
+        _log.warning("%s", source.cutter.unreadable.summary())
+
+
 def _rendered(
     config: DataConfig, model: HmrConfig, given: Given, body: PosedBody
 ) -> RenderedWindows:
@@ -171,8 +195,7 @@ def _datasets(
         return found
 
     weights = {f"{part.dataset} {part.part}": part.weight for part in datasets.train}
-    windows = DatasetWindows(read(datasets.train), weights, read(datasets.judge), cutter)
-    return Prefetched(windows, datasets.workers) if datasets.workers else windows
+    return DatasetWindows(read(datasets.train), weights, read(datasets.judge), cutter)
 
 
 def _restated(sequence: Sequence, bodies: Bodies, model: HmrConfig) -> Sequence:

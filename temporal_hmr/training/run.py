@@ -18,7 +18,7 @@ from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
 from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
 from temporal_hmr.training.loop import LoopSettings, fit, make_folder
-from temporal_hmr.training.opening import DataConfig, Given, open_source
+from temporal_hmr.training.opening import DataConfig, Given, ahead, open_source
 from temporal_hmr.training.rotation_task import CHECKPOINT_KIND as ROTATION_KIND
 from temporal_hmr.training.sources import Source
 from temporal_hmr.training.tasks import HmrTask, TokenizerTask
@@ -61,12 +61,13 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
         return folder / TOKENIZER
     torch.manual_seed(config.frame_training.seed)
     model = Hmr(config.model, tokenizer, rotations)
-    short = windows.of_length(config.short_clip)
-    task = HmrTask(model, short, config.losses, device, temporal=False, tals=config.tals)
-    model = fit(task, config.frame_training, folder / "frames", device)
+    with ahead(windows, config.short_clip, config.workers) as short:
+        task = HmrTask(model, short, config.losses, device, temporal=False, tals=config.tals)
+        model = fit(task, config.frame_training, folder / "frames", device)
     if config.motion_training is not None and model.motion is not None:
-        task = HmrTask(model, windows, config.losses, device, temporal=True)
-        model = fit(task, config.motion_training, folder / "motion", device)
+        with ahead(windows, config.model.window, config.workers) as long:
+            task = HmrTask(model, long, config.losses, device, temporal=True)
+            model = fit(task, config.motion_training, folder / "motion", device)
     path = folder / "model.safetensors"
     save_checkpoint(model, config.model, CHECKPOINT_KIND, path, half=True)
     return path
@@ -87,8 +88,9 @@ def _keypoints(
         )
     torch.manual_seed(config.tokenizer_training.seed)
     tokenizer = KeypointTokenizer(config.model.tokenizer)
-    lesson = TokenizerTask(tokenizer, windows.of_length(config.short_clip), device)
-    tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
+    with ahead(windows, config.short_clip, config.workers) as short:
+        lesson = TokenizerTask(tokenizer, short, device)
+        tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
     save_checkpoint(
         tokenizer, config.model.tokenizer, KEYPOINT_KIND, folder / TOKENIZER, half=False
     )
@@ -128,7 +130,7 @@ def claim(folder: Path, config: Config) -> None:
     """Refuse to continue a run with other settings; how long to train may change."""
     make_folder(folder)
     path = folder / "config.json"
-    values = config.model_dump(mode="json")
+    values = config.model_dump(mode="json", exclude={"workers"})
     lessons = [name for name in values if name.endswith("training")]
     for name in (name for name in lessons if values[name] is not None):
         for free in ("steps", "save_every", "evaluate_every"):
