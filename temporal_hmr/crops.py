@@ -21,6 +21,9 @@ SMOOTHING_SECONDS = 0.15
 """Standard deviation of the Gaussian that smooths the box over time, as a steady hand would."""
 READABLE_JOINTS = 8
 """A frame with fewer known keypoints says little of the body."""
+MOST_AVERAGED = 16
+"""Pixels across that are averaged to one of a crop: a box far larger than any image is no reason to
+fill the memory."""
 CONFIDENT = 0.3
 """Keypoints of at least this confidence shape the box."""
 
@@ -115,7 +118,7 @@ def warp_image(
     """
     scale = abs(np.linalg.det(matrix[:, :2])) ** 0.5
     # Rounding must not make a scale of exactly a half shrink in three steps.
-    finer = max(1, math.ceil(1 / scale - 1e-9))
+    finer = min(max(1, math.ceil(1 / scale - 1e-9)), MOST_AVERAGED)
     # OpenCV counts from the centre of the first pixel, we from its corner.
     linear = finer * matrix[:, :2]
     shift = finer * matrix[:, 2] + linear @ (0.5, 0.5) - 0.5

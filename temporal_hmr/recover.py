@@ -27,7 +27,6 @@ from temporal_hmr.skeleton import COCO23
 from temporal_hmr.video import Frame
 
 CHECKPOINT_KIND = "hmr"
-_DISTRUST = 1e-6
 
 
 def default_weights() -> Path:
@@ -122,71 +121,87 @@ def _windows(
     return windows_with_images(seen, length, camera, side, images)
 
 
-class _Blend:
-    """Averages overlapping windows, each fading out towards its ends."""
+class _Sum:
+    """Windows added up frame by frame, each fading out towards its ends."""
 
-    def __init__(self, frames: int, posed: PosedBody):
+    def __init__(self, frames: int):
         self.frames = frames
-        self.posed = posed
         self.weight = torch.zeros(frames)
-        self.trusted = torch.zeros(frames, dtype=torch.bool)
-        """Frames in windows that are readable; the others count a millionth, for want of better."""
         self.rotations = torch.zeros(frames, 24, 3, 3)
         self.pelvis = torch.zeros(frames, 3)
         self.betas = torch.zeros(10)
 
-    def add(self, starts: list[int], smpl: SmplParams, trusted: Bool[Tensor, "B"]) -> None:
-        """Add the predictions of the windows that start at these frames.
-
-        A window in which the person is hardly seen has a box around next to nothing, and a body
-        somewhere far away: it is believed only where no other covers a frame.
-        """
-        pelvis = (smpl.transl + self.posed.pelvis_at_rest(smpl.betas)).cpu()
-        rotations, betas = smpl.rotations().cpu(), smpl.betas.cpu()
-        length = pelvis.shape[1]
+    def add(
+        self,
+        start: int,
+        rotations: Float[Tensor, "T 24 3 3"],
+        pelvis: Float[Tensor, "T 3"],
+        betas: Float[Tensor, "T 10"],
+    ) -> None:
+        """A window that begins at the frame `start`; what it has beyond the last is padding."""
+        length = len(pelvis)
+        count = min(length, self.frames - start)
+        where = slice(start, start + count)
         # Halves of such windows add up to 1, and fade in and out without a kink that would show
         # as a jolt at every seam.
-        ramp = torch.sin(torch.pi * (torch.arange(length) + 0.5) / length) ** 2
+        weight = torch.sin(torch.pi * (torch.arange(length) + 0.5) / length)[:count, None] ** 2
+        self.weight[where] += weight[:, 0]
+        self.rotations[where] += weight[..., None, None] * rotations[:count]
+        self.pelvis[where] += weight * pelvis[:count]
+        self.betas += (weight * betas[:count]).sum(0)
+
+
+class _Blend:
+    """Averages overlapping windows.
+
+    A window in which the person is hardly seen has a box around next to nothing, and a body
+    somewhere far away: such windows are believed only where there are no others at all.
+    """
+
+    def __init__(self, frames: int, posed: PosedBody):
+        self.posed = posed
+        self.trusted, self.others = _Sum(frames), _Sum(frames)
+
+    def add(self, starts: list[int], smpl: SmplParams, trusted: Bool[Tensor, "B"]) -> None:
+        """Add the predictions of the windows that start at these frames."""
+        pelvis = (smpl.transl + self.posed.pelvis_at_rest(smpl.betas)).cpu()
+        rotations, betas = smpl.rotations().cpu(), smpl.betas.cpu()
         for row, start in enumerate(starts):
-            count = min(length, self.frames - start)
-            where = slice(start, start + count)
-            weight = ramp[:count] * (1.0 if trusted[row] else _DISTRUST)
-            self.weight[where] += weight
-            self.trusted[where] |= bool(trusted[row])
-            self.rotations[where] += weight[:, None, None, None] * rotations[row, :count]
-            self.pelvis[where] += weight[:, None] * pelvis[row, :count]
-            self.betas += weight.sum() * betas[row, 0]
+            total = self.trusted if trusted[row] else self.others
+            total.add(start, rotations[row], pelvis[row], betas[row])
 
     def result(self) -> SmplParams:
         """The blended motion, on the CPU; one shape for all frames."""
-        betas = (self.betas / self.weight.sum()).expand(self.frames, 10)
+        total = self.trusted if self.trusted.weight.any() else self.others
+        betas = (total.betas / total.weight.sum()).expand(total.frames, 10)
+        covered = total.weight > 0
         # The chordal mean: a sum of rotations, brought back to the nearest rotation.
-        rotations = nearest_rotation(self.rotations)
-        pelvis = self.pelvis / self.weight[:, None]
-        rotations, pelvis = self._bridge(rotations, pelvis)
+        whole = torch.where(covered[:, None, None, None], total.rotations, torch.eye(3))
+        rotations = nearest_rotation(whole)
+        pelvis = total.pelvis / total.weight.clamp(min=torch.finfo().tiny)[:, None]
+        rotations, pelvis = _bridge(rotations, pelvis, covered)
         rest = self.posed.cpu().pelvis_at_rest(betas)
         return SmplParams.from_rotations(rotations, betas, pelvis - rest)
 
-    def _bridge(
-        self, rotations: Float[Tensor, "T 24 3 3"], pelvis: Float[Tensor, "T 3"]
-    ) -> tuple[Float[Tensor, "T 24 3 3"], Float[Tensor, "T 3"]]:
-        """Frames that only distrusted windows cover lie between their trusted neighbours."""
-        trusted = self.trusted.nonzero().flatten()
-        if not len(trusted):
-            return rotations, pelvis
-        frames = torch.arange(self.frames)
-        after = torch.searchsorted(trusted, frames).clamp(max=len(trusted) - 1)
-        before = torch.searchsorted(trusted, frames, right=True).sub(1).clamp(min=0)
-        first, last = trusted[before], trusted[after]
-        fraction = ((frames - first) / (last - first).clamp(min=1)).clamp(0, 1)
-        turned = interpolate(rotations[first], rotations[last], fraction[:, None].expand(-1, 24))
-        exact = (first == last)[:, None]
-        return (
-            torch.where(exact[..., None, None], rotations[first], turned),
-            torch.where(
-                exact, pelvis[first], torch.lerp(pelvis[first], pelvis[last], fraction[:, None])
-            ),
-        )
+
+def _bridge(
+    rotations: Float[Tensor, "T 24 3 3"], pelvis: Float[Tensor, "T 3"], covered: Bool[Tensor, "T"]
+) -> tuple[Float[Tensor, "T 24 3 3"], Float[Tensor, "T 3"]]:
+    """Frames that no window covers lie between their neighbours that are covered."""
+    places = covered.nonzero().flatten()
+    frames = torch.arange(len(covered))
+    after = torch.searchsorted(places, frames).clamp(max=len(places) - 1)
+    before = torch.searchsorted(places, frames, right=True).sub(1).clamp(min=0)
+    first, last = places[before], places[after]
+    fraction = ((frames - first) / (last - first).clamp(min=1)).clamp(0, 1)
+    turned = interpolate(rotations[first], rotations[last], fraction[:, None].expand(-1, 24))
+    exact = (first == last)[:, None]
+    return (
+        torch.where(exact[..., None, None], rotations[first], turned),
+        torch.where(
+            exact, pelvis[first], torch.lerp(pelvis[first], pelvis[last], fraction[:, None])
+        ),
+    )
 
 
 def on_body(smpl: SmplParams, trained: BodyModel, body: BodyModel) -> SmplParams:

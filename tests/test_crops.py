@@ -110,3 +110,8 @@ def test_beyond_the_image_it_is_black() -> None:
     crop = crop_image(np.full((50, 50, 3), 255, np.uint8), np.array([0.0, 0.0]), 40.0, 40)
     assert not crop[:20].any() and not crop[:, :20].any()
     assert (crop[21:, 21:] == 255).all()
+
+
+def test_a_box_far_larger_than_any_image_does_not_fill_the_memory() -> None:
+    crop = crop_image(ramps(), np.array([100.0, 60.0]), 1e6, 32)
+    assert crop.shape == (32, 32, 3)

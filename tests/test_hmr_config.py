@@ -138,7 +138,7 @@ def test_models_say_which_crops_they_look_at() -> None:
         ({"tokenizer": {"guide_ratio": 0.5}}, "tokenizer.guide_ratio"),
         (
             {"encoder": {"kind": "int"}, "decoder": None, "head": {"kind": "int", "crop_side": 256}},
-            "head.crop_side is 256, .* 224 pixels",
+            "head.crop_side is 256, .* 224",
         ),
     ],
 )

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
@@ -184,3 +185,40 @@ def test_windows_fade_into_each_other_without_a_kink(body: BodyModel) -> None:
     assert float(depth.max()) == pytest.approx(5, abs=0.02)
     straight = 1 / (length / 2)
     assert float(depth.diff(n=2).abs().max()) < straight, "a ramp's corners bend twice as much"
+
+
+def blended(
+    body: BodyModel, starts: list[int], frames: int, trusted: list[bool], smpl: SmplParams
+) -> SmplParams:
+    blend = _Blend(frames, PosedBody(copy.deepcopy(body)))
+    blend.add(starts, smpl, torch.tensor(trusted))
+    return blend.result()
+
+
+def standing_at(depth: Tensor, betas: Tensor | None = None) -> SmplParams:
+    """Bodies at these depths [B T], on the optical axis."""
+    shape = depth.shape
+    transl = torch.stack([torch.zeros(shape), torch.zeros(shape), depth], -1)
+    betas = torch.zeros(*shape, 10) if betas is None else betas
+    return SmplParams.from_rotations(torch.eye(3).expand(*shape, 24, 3, 3), betas, transl)
+
+
+def test_windows_of_the_unseen_do_not_leak_into_their_neighbours(body: BodyModel) -> None:
+    """A body a kilometre away in a window next door moves nobody, however little it counts."""
+    depth = torch.cat([torch.full((1, 24), 1000.0), torch.full((1, 24), 4.0)])
+    found = blended(body, [0, 12], 36, [False, True], standing_at(depth)).transl[:, 2]
+    torch.testing.assert_close(found, torch.full((36,), 4.0), atol=1e-4, rtol=0)
+
+
+def test_where_nobody_is_readable_something_is_still_said(body: BodyModel) -> None:
+    found = blended(body, [0], 8, [False], standing_at(torch.full((1, 8), 7.0))).transl[:, 2]
+    torch.testing.assert_close(found, torch.full((8,), 7.0), atol=1e-4, rtol=0)
+
+
+def test_a_person_has_the_mean_of_the_shapes_of_all_frames(body: BodyModel) -> None:
+    """INT and TokenHMR say another shape in each frame; the first is not the one."""
+    betas = torch.zeros(1, 16, 10)
+    betas[:, 1:, 0] = 2.0
+    found = blended(body, [0], 16, [True], standing_at(torch.full((1, 16), 4.0), betas)).betas
+    assert float(found[0, 0]) == pytest.approx(2.0, abs=0.05)
+    torch.testing.assert_close(found, found[:1].expand(16, 10))

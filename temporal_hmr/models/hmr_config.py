@@ -15,6 +15,7 @@ from temporal_hmr.models.int_heads import IntHeadsConfig
 from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.models.token_head import BodyTokenHeadConfig, TokenHeadConfig
 from temporal_hmr.models.token_motion import TokenMotionConfig
+from temporal_hmr.skeleton import COCO23
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 
 
@@ -80,7 +81,10 @@ class HmrConfig(Config):
             raise ValueError("head tokenhmr has no body tokens to move: motion must be null")
         side, head_side = self.image_side(), getattr(self.head, "crop_side", None)
         if None not in (side, head_side) and side != head_side:
-            raise ValueError(f"head.crop_side is {head_side}, the encoder's crops have {side} pixels")
+            raise ValueError(f"head.crop_side is {head_side}, the encoder's crops are {side}")
+        joints = self.tokenizer.joints
+        if self.reads_keypoint_tokens() and joints != len(COCO23):
+            raise ValueError(f"tokenizer.joints is {joints}, the detector has {len(COCO23)}")
         if self.tokenizer.guide_width:
             raise ValueError("tokenizer.guide_ratio: detected keypoints come without a feature map")
         if self.motion is not None and self.window < 2:

@@ -22,6 +22,7 @@ from temporal_hmr.models.encoder import (
     soft_tokens,
 )
 from temporal_hmr.models.image_input import frame_images
+from temporal_hmr.models.mesh_decoder import MeshDecoderConfig
 from temporal_hmr.models.postometro import PostoMetro, PostoMetroConfig
 from temporal_hmr.tokenizers.keypoint_classifier import ImagePoseTokens, ImagePoseTokensConfig
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
@@ -47,6 +48,10 @@ class ImagePoseEncoderConfig(PostoMetroConfig):
     def _sees_what_it_is_given(self) -> "ImagePoseEncoderConfig":
         if self.classifier is not None and (self.sees == "image" or self._coordinates()):
             raise ValueError("classifier makes pose tokens, which nothing here would look at")
+        usual = MeshDecoderConfig()
+        for name in ("pose_twice", "narrow_width", "narrow_hidden", "upsampler_from_mesh"):
+            if getattr(self.decoder, name) != getattr(usual, name):
+                raise ValueError(f"decoder.{name} is about vertices, which nothing here makes")
         return self
 
     def _coordinates(self) -> bool:
