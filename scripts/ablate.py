@@ -3,8 +3,9 @@
     python scripts/ablate.py configs/ablations/evidence.yaml --data CLIPS --held-out CLEAR OCCLUDED
 
 A table is a YAML file: `base` is a configuration of the `train` door, `rows` names each row's
-changes to it. What is not a file of the table is passed on to that door. A row that was finished
-is not trained again; one that was interrupted continues.
+changes to it. What else is given is passed on to that door, `--rotations` to rows whose head asks
+for it. A row that was finished is not trained again; one that was interrupted continues. Rows are
+shown once they are finished.
 """
 
 import json
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="(runs/ablations/NAME)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="rows at once (1)")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows (all)")
+    parser.add_argument("--rotations", metavar="FILE", help="a trained rotation tokenizer")
     options, passed_on = parser.parse_known_args(arguments)
     table = load_config(options.table, Table)
     folder = options.output or Path("runs/ablations") / options.table.stem
@@ -69,13 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"{options.table} has no row {min(unknown)}")
     wanted = [run for run in runs if options.rows is None or run.name in options.rows]
     with ThreadPoolExecutor(options.jobs) as pool:
-        for run, problem in pool.map(lambda run: (run, train(run, passed_on)), wanted):
+        told = [words_for(run, passed_on, options.rotations) for run in wanted]
+        for run, problem in zip(wanted, pool.map(train, wanted, told), strict=True):
             if problem:
                 raise InputError(f"row {run.name}: {problem}")
-    finished = {run.name: found for run in runs if (found := evaluation(run)) is not None}
-    text = laid_out(table, finished)
+    figures = {run.name: found for run in runs if (found := evaluation(run)) is not None}
+    text = laid_out(table, figures)
     (folder / "table.md").write_text(text, encoding="utf-8")
-    (folder / "table.json").write_text(json.dumps(finished, indent=1), encoding="utf-8")
+    (folder / "table.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     print(text)
 
 
@@ -92,13 +95,25 @@ def merged(base: Settings, changes: Settings) -> Settings:
     return result
 
 
+def words_for(run: Run, passed_on: Sequence[str], rotations: str | None) -> list[str]:
+    """Arguments of the door for one row."""
+    kind = run.settings.get("model", {}).get("head", {}).get("kind")
+    asks = rotations is not None and kind in ("tokens", "tokenhmr")
+    return [*passed_on, *(["--rotations", str(rotations)] if asks else [])]
+
+
 def train(run: Run, passed_on: Sequence[str]) -> str:
     """Run the door in a process of its own, one thread each; the error's last line, or ''."""
-    if (run.folder / "model.safetensors").exists():
+    config, words = run.folder / "settings.yaml", run.folder / "arguments.json"
+    told = {config: yaml.safe_dump(run.settings, sort_keys=False), words: json.dumps(passed_on)}
+    for path, text in told.items():
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            return f"{run.folder} was trained with another {path.name}: remove it first"
+    if finished(run):
         return ""
     run.folder.mkdir(parents=True, exist_ok=True)
-    config = run.folder / "settings.yaml"
-    config.write_text(yaml.safe_dump(run.settings, sort_keys=False), encoding="utf-8")
+    for path, text in told.items():
+        path.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "temporal_hmr.train", str(config), "-o", str(run.folder)]
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     done = subprocess.run(
@@ -108,11 +123,20 @@ def train(run: Run, passed_on: Sequence[str]) -> str:
         text=True,
         env={**os.environ, **threads},
     )
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["failed"])[-1]
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or ["failed"])[-1].removeprefix("error: ")
+
+
+def finished(run: Run) -> bool:
+    """Whether the row has been trained to its end."""
+    return (run.folder / "model.safetensors").exists()
 
 
 def evaluation(run: Run) -> dict[str, float] | None:
-    """What the last lesson's last evaluation said; None before there was one."""
+    """What the last lesson's last evaluation said; None of a row that is not finished."""
+    if not finished(run):
+        return None
     for lesson in ("motion", "frames"):
         log = run.folder / lesson / "log.jsonl"
         if not log.exists():
@@ -124,12 +148,12 @@ def evaluation(run: Run) -> dict[str, float] | None:
     return None
 
 
-def laid_out(table: Table, finished: Mapping[str, Mapping[str, float]]) -> str:
+def laid_out(table: Table, rows: Mapping[str, Mapping[str, float]]) -> str:
     """The table in Markdown; figures are the door's."""
     ends = re.compile(rf"(?<!_pa)_({'|'.join(table.figures)})$")
-    names = [name for name in next(iter(finished.values()), {}) if ends.search(name)]
+    names = [name for name in next(iter(rows.values()), {}) if ends.search(name)]
     lines = [f"{table.about}\n", "| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for row, figures in finished.items():
+    for row, figures in rows.items():
         cells = " | ".join(f"{figures.get(name, float('nan')):.1f}" for name in names)
         lines.append(f"| {row} | {cells} |")
     return "\n".join(lines) + "\n"

@@ -23,7 +23,7 @@ from temporal_hmr.data.mocap import read_takes, split_subjects
 from temporal_hmr.data.rendered import RenderedClips, holds_clips
 from temporal_hmr.data.synthetic import MotionBank
 from temporal_hmr.errors import InputError
-from temporal_hmr.evaluation.clips import ClipTrial, require_fit
+from temporal_hmr.evaluation.clips import ClipTrial
 from temporal_hmr.losses_tals import TalsConfig, TalsPrediction, TalsTarget
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.output.npz import atomic_path
@@ -82,7 +82,7 @@ def _batches(data: Path, config: TrainingConfig, model: Hmr, body: PosedBody) ->
     """Windows whose truth is exact, a few at a time."""
     if holds_clips(data):
         clips = RenderedClips.open(data)
-        require_fit(clips, model.config)
+        clips.require_fit(model.config)
         yield from ClipTrial(model, body, clips, range(len(clips))).batches()
         return
     if (side := model.config.image_side()) is not None:

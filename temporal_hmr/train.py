@@ -1,14 +1,20 @@
 """Train tokenizer, frames, then motion: `python -m temporal_hmr.train CONFIG --data FOLDER`.
 
+On several GPUs: `torchrun --nproc-per-node GPUS -m temporal_hmr.train CONFIG --data FOLDER`.
+
 A configuration with a single lesson, `training`, is that of the rotation tokenizer.
 """
 
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from temporal_hmr.command_line import DoorParser, run_door
 from temporal_hmr.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     folder = options.output or Path("runs") / options.config.stem
     try:
-        print(_run(options, folder))
+        _run(options, folder)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"the same command continues {folder} from its last checkpoint"
@@ -49,43 +55,58 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add("--tokenizer", type=Path, metavar="FILE", help="a trained keypoint tokenizer")
     add("--smpl", type=Path, metavar="FOLDER", help="SMPL bodies, for datasets ($SMPL_DIR)")
     add("--rotations", type=Path, metavar="FILE", help="a trained rotation tokenizer")
+    add("--classifier", type=Path, metavar="FILE", help="converted weights of PCT's classifier")
     add("-o", "--output", type=Path, metavar="FOLDER", help="run folder (runs/<name of CONFIG>)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
     return parser.parse_args(arguments)
 
 
-def _run(options: Namespace, folder: Path) -> Path:
-    from temporal_hmr.configuration import parse_config, read_settings
+def _run(options: Namespace, folder: Path) -> None:
     from temporal_hmr.device import choose_device
+    from temporal_hmr.training.distributed import is_first, joined_processes
+
+    with joined_processes(choose_device(options.device)) as device:
+        path = _train(options, folder, device)
+        if is_first():
+            print(path)
+
+
+def _train(options: Namespace, folder: Path, device: "torch.device") -> Path:
+    from temporal_hmr.configuration import parse_config, read_settings
     from temporal_hmr.training.opening import Given
     from temporal_hmr.training.run import TrainingConfig, train
 
     values, source = read_settings(options.config), str(options.config)
     if isinstance(values, dict) and "training" in values:
-        return _train_rotations(values, options, folder)
+        return _train_rotations(values, options, folder, device)
     config = parse_config(values, TrainingConfig, source)
     given = Given(
-        options.data, options.held_out, options.tokenizer, options.rotations, options.smpl
+        options.data,
+        options.held_out,
+        keypoints=options.tokenizer,
+        rotations=options.rotations,
+        classifier=options.classifier,
+        smpl=options.smpl,
     )
-    return train(config, given, folder, choose_device(options.device))
+    return train(config, given, folder, device)
 
 
-def _train_rotations(values: object, options: Namespace, folder: Path) -> Path:
+def _train_rotations(
+    values: object, options: Namespace, folder: Path, device: "torch.device"
+) -> Path:
     from temporal_hmr.body.load import load_body
     from temporal_hmr.configuration import parse_config
     from temporal_hmr.data.mocap import read_takes
-    from temporal_hmr.device import choose_device
     from temporal_hmr.training.rotation_task import RotationTrainingConfig, train_rotations
     from temporal_hmr.training.run import claim
 
-    for name in ("held_out", "tokenizer", "rotations", "smpl"):
+    for name in ("held_out", "tokenizer", "rotations", "classifier", "smpl"):
         if getattr(options, name):
             raise InputError(
                 f"--{name.replace('_', '-')} does nothing for a rotation tokenizer: leave it out"
             )
     config = parse_config(values, RotationTrainingConfig, str(options.config))
     claim(folder, config)
-    device = choose_device(options.device)
     return train_rotations(config, read_takes(options.data), load_body(), folder, device)
 
 

@@ -246,7 +246,8 @@ def test_losses_by_hand(body: BodyModel) -> None:
         answer.append(y)
 
     tokenizer.register_forward_hook(keep)
-    terms = task.losses(3, Generator().manual_seed(4))
+    generator = Generator().manual_seed(4)
+    terms = task.losses(task.draw(3, generator), generator)
     true, found = given[0], answer[0]
     first, second = at_rest_root(true), at_rest_root(found.rotations)
     vertices = (body.vertices(first) - body.vertices(second)) ** 2

@@ -8,13 +8,12 @@ import torch
 from toy_mocap import write_mocap
 
 from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
-from temporal_hmr.configuration import load_config
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.recover import load_model
 from temporal_hmr.train import main
-from temporal_hmr.training.run import TrainingConfig
+from temporal_hmr.training.step import Step
 
 CONFIG = """
 mocap: {held_out: [b]}
@@ -58,28 +57,26 @@ def test_trains_evaluates_and_loads(tmp_path: Path, mocap: Path) -> None:
     assert not model.training
 
 
-def test_resumes_where_it_stopped(tmp_path: Path, mocap: Path) -> None:
+def test_resumes_where_it_stopped(
+    tmp_path: Path, mocap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run cut after its checkpoint continues to the very weights of an uncut one."""
     whole = run(tmp_path / "whole", mocap)
     cut = tmp_path / "cut"
     # The schedule knows the number of steps, so the first part is stopped from outside.
-    from temporal_hmr.training import loop
-
-    original = loop._step
+    original = Step.take
     calls = []
 
-    def step_until_killed(*arguments):
+    def step_until_killed(step: Step, number: int) -> dict[str, float]:
         calls.append(1)
         if len(calls) == 6 + 4 + 6:  # the earlier lessons, and the last past its checkpoint
             raise KeyboardInterrupt
-        return original(*arguments)
+        return original(step, number)
 
-    loop._step = step_until_killed
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(Step, "take", step_until_killed)
         with pytest.raises(KeyboardInterrupt):
             run(cut, mocap)
-    finally:
-        loop._step = original
     resumed = run(cut, mocap)
     config = read_config(whole / "model.safetensors", "hmr", HmrConfig)
     models = [Hmr(config), Hmr(config)]
@@ -156,12 +153,6 @@ def test_truth_is_float32_whatever_the_loop_trains_in() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         mixed, _ = windows.draw(3, Generator().manual_seed(0))
     assert torch.equal(plain.keypoints, mixed.keypoints)
-
-
-def test_shipped_configuration_is_valid() -> None:
-    path = Path(__file__).parents[1] / "configs" / "temporal.yaml"
-    config = load_config(path, TrainingConfig)
-    assert config.frame_training is not None and config.frame_training.steps > 0
 
 
 def test_weights_that_do_not_match_their_settings(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ class RenderedClips:
 
         Raises `InputError` if the stored clips are shorter than `frames`.
         """
-        self._check_frames(frames)
+        self.require_frames(frames)
         places = torch.randint(len(self), (clips,), generator=generator).tolist()
         latest = self.description.frames - frames
         starts = torch.randint(latest + 1, (clips,), generator=generator).tolist()
@@ -219,7 +219,7 @@ class RenderedClips:
 
     def held_out(self, clips: int, frames: int) -> tuple[CropWindow, BodyTarget]:
         """The same clips at every call, spread evenly over all, from their first frame on."""
-        self._check_frames(frames)
+        self.require_frames(frames)
         count = min(clips, len(self))
         places = [number * len(self) // count for number in range(count)]
         return self.read([(place, 0) for place in places], frames)
@@ -229,7 +229,8 @@ class RenderedClips:
         parts = [self._read_one(*self._locate(clip), start, frames) for clip, start in places]
         return _assembled({name: torch.stack([part[name] for part in parts]) for name in parts[0]})
 
-    def _check_frames(self, frames: int) -> None:
+    def require_frames(self, frames: int) -> None:
+        """Raise `InputError` if the clips are shorter."""
         if not 1 <= frames <= self.description.frames:
             raise InputError(
                 f"the clips in {self.folder} have {self.description.frames} frames, "

@@ -69,6 +69,13 @@ def mocap_runs(
     bodies = Bodies(only_open=True)
     body = load_body()
     posed = PosedBody(body)
+    if model.config.image_side() is not None:
+        raise InputError("these weights look at images, and motion capture has none: see clips")
+    if model.config.body != body.name:
+        raise InputError("these weights speak of SMPL's shapes, the bodies filmed here are open")
+    kinds = [("per frame", False)]
+    if model.motion is not None:
+        kinds.insert(0, ("temporal", True))
     first = next(iter(protocols))
     scores: dict[tuple[str, str], list[SequenceScores]] = {}
     truths: dict[str, LabelledSequence] = {}
@@ -76,7 +83,7 @@ def mocap_runs(
         filmed = film_all(takes, posed, detector, seed)
         truths = truths or {each.truth.name: each.truth for each in filmed}
         for each in Stage(f"{name} keypoints").track(filmed, len(filmed), unit="sequence"):
-            for kind, temporal in (("temporal", True), ("per frame", False)):
+            for kind, temporal in kinds:
                 camera, track = each.truth.camera, each.track
                 motion = recover(model, body, track, camera, FPS, temporal)
                 predicted = PredictedMotion.of(motion, each.truth.name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from temporal_hmr.body.load import load_body
+from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.configuration import Config
 from temporal_hmr.data.augmentation import CropAugmentation
 from temporal_hmr.data.datasets import read_sequences
@@ -98,8 +99,22 @@ class Given:
     """Weights of a keypoint tokenizer, which stay as they are; None trains one first."""
     rotations: Path | None = None
     """Weights of a rotation tokenizer, which a head of tokens needs."""
+    classifier: Path | None = None
+    """Weights of PCT's classifier of images, which an encoder with one needs."""
     smpl: Path | None = None
     """Folder of SMPL bodies, for datasets whose labels are SMPL's."""
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the weights, by what they are; raises `InputError` for those not there."""
+        weights = {
+            "keypoints": self.keypoints,
+            "rotations": self.rotations,
+            "classifier": self.classifier,
+        }
+        for name, path in weights.items():
+            if path is not None and not path.is_file():
+                raise InputError(f"there are no weights of {name} at {path}")
+        return {name: file_hash(path) for name, path in weights.items() if path is not None}
 
 
 def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
@@ -134,12 +149,11 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
 
 
 @contextmanager
-def ahead(source: Source, frames: int, workers: int) -> Iterator[Source]:
-    """A source with clips of so many frames, its batches made ahead by so many threads.
+def ahead(source: Source, workers: int) -> Iterator[Source]:
+    """A source whose batches are made ahead by so many threads.
 
     At the end a log line says how many images could not be read.
     """
-    source = source.of_length(frames)
     if workers == 0:
         yield source
     else:
@@ -161,6 +175,8 @@ def _rendered(
     if config.pseudo_labels is not None:
         raise InputError("pseudo_labels are made of motion capture: leave them out here")
     judges = {folder.name: RenderedClips.open(folder) for folder in given.held_out}
+    if len(judges) < len(given.held_out):
+        raise InputError("--held-out: two folders of one name; figures are told apart by it")
     for clips in (train, *judges.values()):
         clips.require_fit(model)
     for clips in judges.values():

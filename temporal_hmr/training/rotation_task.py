@@ -17,6 +17,7 @@ from temporal_hmr.data.synthetic import MotionBank
 from temporal_hmr.rotation import axis_angle_to_matrix, geodesic_angle
 from temporal_hmr.skeleton import SMPL24
 from temporal_hmr.tokenizers.rotations import TOKENISED, RotationTokenizer, RotationTokenizerConfig
+from temporal_hmr.training.distributed import is_first
 from temporal_hmr.training.loop import LoopSettings, fit
 
 EVALUATION_POSES = 1024
@@ -103,14 +104,19 @@ class RotationTask:
         self.device = device
         self.vertex_weights = area_weights(self.body)
 
-    def losses(self, clips: int, generator: Generator) -> dict[str, Tensor]:
-        """20 rotations + 100 vertices + 100 joints + 1 commitment, each a mean of squares."""
+    def draw(self, clips: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """True rotations [N 24 3 3], and those of the tokenised joints as they are shown."""
         true = draw_poses(self.poses.train, clips, generator)
         mirrored = torch.rand(clips, 1, 1, 1, generator=generator) < self.config.mirrored_share
         true = torch.where(mirrored, flip_rotations(true), true)
         shown = true[:, SMPL24.indices(*TOKENISED)]
         if self.config.noise is not None:
             shown = with_part_noise(shown, self.config.noise, generator)
+        return true, shown
+
+    def losses(self, batch: tuple[Tensor, Tensor], generator: Generator) -> dict[str, Tensor]:
+        """20 rotations + 100 vertices + 100 joints + 1 commitment, each a mean of squares."""
+        true, shown = batch
         true, which = true.to(self.device), self._some_vertices(generator)
         found = self.module(shown.to(self.device))
         # Geometry in float32 whatever the loop trains in.
@@ -157,6 +163,9 @@ class RotationTask:
             "perplexity": entropy.exp(),
         }
         return {name: round(float(value), 3) for name, value in figures.items()}
+
+    def save(self, module: RotationTokenizer, path: Path) -> None:
+        save_checkpoint(module, module.config, CHECKPOINT_KIND, path, half=False)
 
 
 def draw_poses(bank: MotionBank, count: int, generator: Generator) -> Float[Tensor, "N 24 3 3"]:
@@ -209,5 +218,6 @@ def train_rotations(
     task = RotationTask(RotationTokenizer(config.tokenizer), poses, body, config, device)
     tokenizer = fit(task, config.training, folder, device)
     path = folder / "rotation_tokenizer.safetensors"
-    save_checkpoint(tokenizer, config.tokenizer, CHECKPOINT_KIND, path, half=False)
+    if is_first():
+        task.save(tokenizer, path)
     return path

@@ -1,30 +1,47 @@
 """A whole run: tokenizer, frames, then motion, from whatever source there is."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from pydantic import Field
 
-from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
-from temporal_hmr.configuration import Config
+from temporal_hmr.checkpoint import load_weights, read_config
+from temporal_hmr.configuration import Config, parse_config
 from temporal_hmr.errors import InputError
 from temporal_hmr.losses import LossWeights
 from temporal_hmr.losses_tals import TalsConfig
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.models.hmr_config import HmrConfig
+from temporal_hmr.models.image_pose_encoder import ImagePoseEncoder
 from temporal_hmr.models.token_head import BodyTokenHeadConfig, TokenHeadConfig
-from temporal_hmr.recover import CHECKPOINT_KIND
+from temporal_hmr.tokenizers.keypoint_classifier import ImagePoseTokensConfig
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
 from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
+from temporal_hmr.training.checkpoints import replace_text
+from temporal_hmr.training.distributed import is_first, wait_for_all
 from temporal_hmr.training.loop import LoopSettings, fit, make_folder
 from temporal_hmr.training.opening import DataConfig, Given, ahead, open_source
 from temporal_hmr.training.rotation_task import CHECKPOINT_KIND as ROTATION_KIND
 from temporal_hmr.training.sources import Source
-from temporal_hmr.training.tasks import HmrTask, TokenizerTask
+from temporal_hmr.training.tasks import KEYPOINT_KIND, HmrTask, TokenizerTask
 
-KEYPOINT_KIND = "keypoint-tokenizer"
+CLASSIFIER_KIND = "image-pose-tokens"
 TOKENIZER = "tokenizer.safetensors"
+FREE_TO_CHANGE = (
+    "steps",
+    "accumulate",
+    "compile",
+    "save_every",
+    "evaluate_every",
+    "best_by",
+    "best_is",
+    "tensorboard",
+)
+"""Settings of a lesson that may differ when a run is continued."""
 
 
 class TrainingConfig(DataConfig):
@@ -53,31 +70,38 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     """
     rotations = _rotations(config.model, given.rotations)
     windows = open_source(config, config.model, given)
-    claim(folder, config)
-    tokenizer = _keypoints(config, windows, folder, device, given.keypoints)
+    short = windows.of_length(config.short_clip)
+    moves = config.motion_training is not None and config.model.motion is not None
+    long = windows.of_length(config.model.window) if moves else None
+    claim(folder, config, given.hashes())
+    tokenizer = _keypoints(config, short, folder, device, given.keypoints)
     if config.frame_training is None:
         if tokenizer is None or given.keypoints is not None:
             raise InputError("the configuration has nothing to train: give it frame_training")
         return folder / TOKENIZER
     torch.manual_seed(config.frame_training.seed)
     model = Hmr(config.model, tokenizer, rotations)
-    with ahead(windows, config.short_clip, config.workers) as short:
-        task = HmrTask(model, short, config.losses, device, temporal=False, tals=config.tals)
+    _fill_classifier(model, given.classifier)
+    with ahead(short, config.workers) as source:
+        task = HmrTask(model, source, config.losses, device, temporal=False, tals=config.tals)
         model = fit(task, config.frame_training, folder / "frames", device)
-    if config.motion_training is not None and model.motion is not None:
-        with ahead(windows, config.model.window, config.workers) as long:
-            task = HmrTask(model, long, config.losses, device, temporal=True)
+    if config.motion_training is not None and long is not None:
+        with ahead(long, config.workers) as source:
+            task = HmrTask(model, source, config.losses, device, temporal=True)
             model = fit(task, config.motion_training, folder / "motion", device)
     path = folder / "model.safetensors"
-    save_checkpoint(model, config.model, CHECKPOINT_KIND, path, half=True)
+    if is_first():
+        task.save(model, path)
     return path
 
 
 def _keypoints(
-    config: TrainingConfig, windows: Source, folder: Path, device: torch.device, path: Path | None
+    config: TrainingConfig, short: Source, folder: Path, device: torch.device, path: Path | None
 ) -> KeypointTokenizer | None:
     """The tokenizer of detected keypoints, trained now or before; None for models without."""
     if not config.model.reads_keypoint_tokens():
+        if path is not None:
+            raise InputError("--tokenizer: this model reads no tokens of keypoints: leave it out")
         return None
     if path is not None:
         return _tokenizer_from(path, config.model)
@@ -88,12 +112,11 @@ def _keypoints(
         )
     torch.manual_seed(config.tokenizer_training.seed)
     tokenizer = KeypointTokenizer(config.model.tokenizer)
-    with ahead(windows, config.short_clip, config.workers) as short:
-        lesson = TokenizerTask(tokenizer, short, device)
+    with ahead(short, config.workers) as source:
+        lesson = TokenizerTask(tokenizer, source, device)
         tokenizer = fit(lesson, config.tokenizer_training, folder / "tokenizer", device)
-    save_checkpoint(
-        tokenizer, config.model.tokenizer, KEYPOINT_KIND, folder / TOKENIZER, half=False
-    )
+    if is_first():
+        lesson.save(tokenizer, folder / TOKENIZER)
     return tokenizer
 
 
@@ -104,6 +127,23 @@ def _tokenizer_from(path: Path, model: HmrConfig) -> KeypointTokenizer:
     tokenizer = KeypointTokenizer(stored)
     load_weights(tokenizer, path)
     return tokenizer
+
+
+def _fill_classifier(model: Hmr, path: Path | None) -> None:
+    """Weights of the classifier inside, which stay as they are."""
+    encoder = model.encoder
+    classifier = encoder.classifier if isinstance(encoder, ImagePoseEncoder) else None
+    if (classifier is None) != (path is None):
+        if path is not None:
+            raise InputError("--classifier: this model has no classifier: leave it out")
+        raise InputError(
+            "encoder.classifier reads pose tokens off images as it was taught to: give converted "
+            "weights of PCT with --classifier"
+        )
+    if classifier is not None and path is not None:
+        if read_config(path, CLASSIFIER_KIND, ImagePoseTokensConfig) != classifier.config:
+            raise InputError(f"{path} has other settings than model.encoder.classifier")
+        load_weights(classifier, path)
 
 
 def _rotations(model: HmrConfig, path: Path | None) -> RotationTokenizer | None:
@@ -126,21 +166,43 @@ def _rotations(model: HmrConfig, path: Path | None) -> RotationTokenizer | None:
     return tokenizer
 
 
-def claim(folder: Path, config: Config) -> None:
-    """Refuse to continue a run with other settings; how long to train may change."""
+def claim(folder: Path, config: Config, given: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Refuse to continue a run with other settings; how long to train may change.
+
+    `given` names, by hash, the weights that it starts from.
+    """
     make_folder(folder)
-    path = folder / "config.json"
-    values = config.model_dump(mode="json", exclude={"workers"})
-    lessons = [name for name in values if name.endswith("training")]
-    for name in (name for name in lessons if values[name] is not None):
-        for free in ("steps", "save_every", "evaluate_every"):
-            del values[name][free]
+    if is_first():
+        _claim(folder / "config.json", config, dict(given))
+    wait_for_all()
+
+
+def _claim(path: Path, config: Config, weights: dict[str, str]) -> None:
+    now = _what_must_stay(config)
     if path.exists():
         earlier = json.loads(path.read_text())
-        for name, value in values.items():
-            if earlier.get(name) != value:
-                raise InputError(
-                    f"{folder} holds a run with another configuration ({name} differs); "
-                    "continue it with its own, or give this one another --output folder"
-                )
-    path.write_text(json.dumps(values, indent=1))
+        # Earlier versions did not note them.
+        earlier_weights = earlier.pop("weights", weights)
+        for lesson in (name for name in earlier if name.endswith("training") and earlier[name]):
+            earlier[lesson]["steps"] = 1  # any: it may change
+        # Settings that are newer than the run had their default in it.
+        then = _what_must_stay(parse_config(earlier, type(config), str(path)))
+        differing = [name for name in now if now[name] != then[name]]
+        for name in sorted(set(weights) | set(earlier_weights)):
+            if weights.get(name) != earlier_weights.get(name):
+                differing.append(f"weights of {name}")
+        if differing:
+            raise InputError(
+                f"{path.parent} holds a run with another configuration ({differing[0]} differs); "
+                "continue it with its own, or give this one another --output folder"
+            )
+    replace_text(path, json.dumps(now | {"weights": weights}, indent=1))
+
+
+def _what_must_stay(config: Config) -> dict[str, Any]:
+    values = config.model_dump(mode="json", exclude={"workers"})
+    lessons = [name for name in values if name.endswith("training") and values[name] is not None]
+    for name in lessons:
+        for free in FREE_TO_CHANGE:
+            del values[name][free]
+    return values

@@ -97,6 +97,9 @@ class RenderedWindows:
     frames: int
 
     def of_length(self, frames: int) -> "RenderedWindows":
+        """Raises `InputError` if some of the clips are shorter."""
+        for clips in (self.train, *self.judges.values()):
+            clips.require_frames(frames)
         return replace(self, frames=frames)
 
     def draw(self, clips: int, generator: Generator) -> Labelled:

@@ -1,23 +1,27 @@
 """What one training step means for the keypoint tokenizer and for the body model."""
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from temporal_hmr import metrics
+from temporal_hmr.batch import CropWindow
+from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.losses import LossWeights, body_losses, smoothness_losses, tokenizer_losses
 from temporal_hmr.losses_tals import TalsConfig
 from temporal_hmr.models.hmr import Hmr, PosedBody
+from temporal_hmr.models.token_motion import TokenMotionConfig, draw_hidden
+from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
+from temporal_hmr.training.batches import mapped, to_device
 from temporal_hmr.training.sources import Labelled, Source
 from temporal_hmr.training.tals_terms import tals_terms
 
-Moved = TypeVar("Moved")
+KEYPOINT_KIND = "keypoint-tokenizer"
 CLIPS_AT_ONCE = 16
 """Of an evaluation: images of all at once would fill the memory."""
 LEAST_JOINTS = 8
@@ -32,8 +36,11 @@ class TokenizerTask:
         self.windows = windows
         self.device = device
 
-    def losses(self, clips: int, generator: Generator) -> dict[str, Tensor]:
-        window, target = to_device(self.windows.draw(clips, generator), self.device)
+    def draw(self, clips: int, generator: Generator) -> Labelled:
+        return self.windows.draw(clips, generator)
+
+    def losses(self, batch: Labelled, generator: Generator) -> dict[str, Tensor]:
+        window, target = to_device(batch, self.device)
         true = target.keypoints.flatten(0, 1)
         visible = window.scores.flatten(0, 1) > 0
         known = window.valid.flatten()[:, None] & _near_box(true)
@@ -63,6 +70,9 @@ class TokenizerTask:
             figures[f"{name}_perplexity"] = float(entropy.exp())
             figures[f"{name}_codes_used"] = float((used > 0).sum())
         return figures
+
+    def save(self, module: KeypointTokenizer, path: Path) -> None:
+        save_checkpoint(module, module.config, KEYPOINT_KIND, path, half=False)
 
 
 class HmrTask:
@@ -94,16 +104,33 @@ class HmrTask:
             model.requires_grad_(False)
             model.motion.requires_grad_(True)
 
-    def losses(self, clips: int, generator: Generator) -> dict[str, Tensor]:
-        window, target = to_device(self.windows.draw(clips, generator), self.device)
-        prediction = self.module(window, self.body, self.temporal)
+    def draw(self, clips: int, generator: Generator) -> Labelled:
+        return self.windows.draw(clips, generator)
+
+    def losses(self, batch: Labelled, generator: Generator) -> dict[str, Tensor]:
+        hidden = self._hidden(batch[0], generator)
+        window, target = to_device(batch, self.device)
+        if self.temporal and self.module.motion is not None:
+            # What the frames say must not drift: no batch statistics, no dropout but in motion.
+            self.module.eval()
+            self.module.motion.train()
+        prediction = self.module(window, self.body, self.temporal, hidden)
         if self.tals is not None and not self.temporal:
-            return tals_terms(prediction, target, window, self.body, self.tals)
+            # Truth in float32 whatever the loop trains in: bfloat16 is millimetres off.
+            with torch.autocast(self.device.type, enabled=False):
+                return tals_terms(prediction, target, window, self.body, self.tals)
         terms = body_losses(prediction, target, window)
         if self.temporal:
             terms |= smoothness_losses(prediction, target, window)
         weights = self.weights.model_dump()
         return {name: weights[name] * term for name, term in terms.items()}
+
+    def _hidden(self, window: CropWindow, generator: Generator) -> Bool[Tensor, "B T 24"] | None:
+        """Joints to be reconstructed from the rest of their clip, if the temporal module asks."""
+        motion = self.module.config.motion
+        if not (self.temporal and isinstance(motion, TokenMotionConfig) and motion.mask_ratio > 0):
+            return None
+        return draw_hidden(window.valid, motion.mask_ratio, generator).to(self.device)
 
     @torch.no_grad()
     def evaluate(self, module: Hmr) -> dict[str, float]:
@@ -117,6 +144,9 @@ class HmrTask:
                 scores = self._errors(module, labelled, temporal)
                 figures |= {f"{name}{kind}_{key}": value for key, value in scores.items()}
         return {key: round(value, 3) for key, value in figures.items()}
+
+    def save(self, module: Hmr, path: Path) -> None:
+        save_checkpoint(module, module.config, CHECKPOINT_KIND, path, half=True)
 
     def _errors(self, module: Hmr, labelled: Labelled, temporal: bool) -> dict[str, float]:
         window, target = labelled
@@ -165,31 +195,12 @@ def window_errors(
     return {name: float(torch.tensor(clips).nanmean()) for name, clips in values.items()}
 
 
-def to_device(values: Moved, device: torch.device) -> Moved:
-    """Tensors inside (nested) dataclasses or tuples, moved; everything else as it is."""
-    return mapped(values, lambda tensor: tensor.to(device, non_blocking=True))
-
-
 def in_parts(labelled: Labelled) -> Iterator[Labelled]:
     """The same windows, a few clips at a time."""
     clips = len(labelled[0].valid)
     for first in range(0, clips, CLIPS_AT_ONCE):
         some = slice(first, first + CLIPS_AT_ONCE)
         yield mapped(labelled, lambda tensor, some=some: tensor[some])
-
-
-def mapped(values: Moved, change: Callable[[Tensor], Tensor]) -> Moved:
-    """The same change to all tensors inside (nested) dataclasses or tuples."""
-    if isinstance(values, Tensor):
-        return change(values)  # type: ignore[return-value]
-    if isinstance(values, tuple):
-        return type(values)(mapped(value, change) for value in values)  # type: ignore[return-value]
-    if is_dataclass(values):
-        moved: dict[str, Any] = {
-            field.name: mapped(getattr(values, field.name), change) for field in fields(values)
-        }
-        return type(values)(**moved)  # type: ignore[return-value]
-    return values
 
 
 def _copy_to(body: PosedBody, device: torch.device) -> PosedBody:

@@ -1,0 +1,119 @@
+"""What a training step changes, and what it must leave alone."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Generator
+from windows import a_window
+
+from temporal_hmr.body.load import load_body
+from temporal_hmr.data.synthetic import exact_target
+from temporal_hmr.losses import LossWeights
+from temporal_hmr.losses_tals import TalsConfig
+from temporal_hmr.models.hmr import Hmr, PosedBody
+from temporal_hmr.models.hmr_config import HmrConfig
+from temporal_hmr.training.sources import Labelled
+from temporal_hmr.training.tasks import HmrTask
+
+POSED = PosedBody(load_body()).requires_grad_(False)
+CPU = torch.device("cpu")
+
+
+class Fixed:
+    """A source of one batch."""
+
+    body = POSED
+
+    def of_length(self, frames: int) -> "Fixed":
+        return self
+
+    def draw(self, clips: int, generator: Generator) -> Labelled:
+        window = a_window(2, 4, 32)
+        torch.manual_seed(5)
+        found = Hmr(image_model()).eval()(window, POSED)
+        return window, exact_target(found.smpl, found.joints, found.keypoints)
+
+    def held_out(self) -> Mapping[str, Labelled]:
+        return {"some": self.draw(2, Generator())}
+
+
+def image_model(motion: dict[str, object] | None = None) -> HmrConfig:
+    encoder = {
+        "kind": "postometro",
+        "side": 32,
+        "backbone": {"kind": "resnet", "width": 4, "layers": [1, 1, 1, 1]},
+        "pose": {"reads": "coordinates", "joints": 23, "mixer_layers": 1, "token_hidden": 8},
+        "decoder": {"size": "S", "width": 16, "hidden": 16, "heads": 2, "dropout": 0.2},
+    }
+    return HmrConfig.model_validate(
+        {
+            "encoder": encoder,
+            "decoder": {"heads": 2, "layers": 1},
+            "motion": motion or {"heads": 2, "layers": 1},
+            "window": 4,
+        }
+    )
+
+
+def steps(task: HmrTask, count: int = 3) -> None:
+    """As the loop takes them."""
+    trained = [p for p in task.module.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trained, 0.1)
+    for number in range(count):
+        task.module.train()
+        optimizer.zero_grad()
+        generator = Generator().manual_seed(number)
+        terms = task.losses(task.windows.draw(2, generator), generator)
+        torch.stack(list(terms.values())).sum().backward()
+        optimizer.step()
+
+
+def test_the_motion_lesson_leaves_what_frames_say_as_it_was() -> None:
+    """Neither weights nor batch statistics move, and no dropout blurs what motion learns from."""
+    torch.manual_seed(0)
+    model = Hmr(image_model())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    steps(HmrTask(model, Fixed(), LossWeights(), CPU, temporal=True))
+    moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    assert moved and all(name.startswith("motion.") for name in moved)
+
+
+def test_the_lesson_of_frames_does_move_them() -> None:
+    torch.manual_seed(0)
+    model = Hmr(image_model())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    steps(HmrTask(model, Fixed(), LossWeights(), CPU, temporal=False))
+    moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    assert any("running_mean" in name for name in moved)
+    assert not any(name.startswith("motion.") for name in moved)
+
+
+def test_joints_are_hidden_where_the_settings_ask_for_it() -> None:
+    learned = {"positions": "learned", "heads": 2, "layers": 1, "length": 4, "mask_ratio": 0.5}
+    torch.manual_seed(0)
+    model = Hmr(image_model(learned))
+    steps(HmrTask(model, Fixed(), LossWeights(), CPU, temporal=True), 1)
+    assert model.motion is not None
+    grads = {name: p.grad for name, p in model.motion.named_parameters()}
+    assert grads["mask_token"] is not None and grads["mask_token"].abs().sum() > 0
+
+
+def test_truth_under_tals_is_exact_whatever_the_loop_trains_in() -> None:
+    """Regressed in bfloat16, true points were millimetres off."""
+    torch.manual_seed(0)
+    model = Hmr(image_model().model_copy(update={"motion": None})).eval()
+    task = HmrTask(model, Fixed(), LossWeights(), CPU, False, TalsConfig(adaptive=False))
+
+    window, target = task.windows.draw(2, Generator())
+    prediction = POSED(target.smpl, window)
+    task.module.forward = lambda *_: prediction  # type: ignore[method-assign]
+
+    def terms(mixed: bool) -> dict[str, float]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            found = task.losses((window, target), Generator())
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    exact, rough = terms(False), terms(True)
+    for name, value in exact.items():
+        assert rough[name] == pytest.approx(value, abs=1e-6), name
