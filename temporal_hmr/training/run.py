@@ -155,8 +155,8 @@ def _rotations(model: HmrConfig, path: Path | None) -> RotationTokenizer | None:
         return None
     if path is None:
         raise InputError(
-            f"a head of {head.kind} chooses among learned poses: train "
-            "configs/rotation_tokenizer.yaml first, and give its model.safetensors as --rotations"
+            f"a head of {head.kind} chooses among learned poses: give --rotations the weights that "
+            "training configs/rotation_tokenizer.yaml ends in"
         )
     stored = read_config(path, ROTATION_KIND, RotationTokenizerConfig)
     if stored != head.tokenizer:
