@@ -144,6 +144,8 @@ class TestRunDoor:
             "        print('cleaned')\n"
             "run_door(main)"
         )
+        # Whoever runs the tests under nohup has them ignore SIGHUP, and their children too.
+        program = f"import signal\nsignal.signal(signal.{ending}, signal.SIG_DFL)\n" + program
         with subprocess.Popen(
             [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
