@@ -36,6 +36,7 @@ workers: 2
 frame_training: {steps: 2, clips: 4, warmup: 1}
 motion_training: {steps: 2, clips: 4, warmup: 1}
 """
+TOKENIZER = "tokenizer_training: {steps: 1, clips: 1}\n"
 PENN = """
 datasets:
   train: [{dataset: penn-action}]
@@ -100,6 +101,9 @@ def test_datasets_mix_and_people_with_joints_judge(data: Path) -> None:
         ("part: test", "part: train", "split the people"),
         ("  train: [{", "  windows: {side: 64}\n  train: [{", "windows.side is the model's"),
         ("datasets:", "workers: -1\ndatasets:", "workers"),
+        ("datasets:", "mocap: {}\ndatasets:", "mocap does nothing with datasets"),
+        ("datasets:", "noise: {}\ndatasets:", "noise does nothing with datasets"),
+        ("short_clip", TOKENIZER + "short_clip", "tokenizer_training: this model reads no"),
         ("weight", "wight", "weight"),
         ("datasets:", "pseudo_labels: {}\ndatasets:", "pseudo_labels"),
         ("  train: [{dataset: penn-action}]", "  train: [{dataset: coco}]", "coco"),

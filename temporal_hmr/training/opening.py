@@ -169,11 +169,10 @@ def ahead(source: Source, workers: int) -> Iterator[Source]:
 def _rendered(
     config: DataConfig, model: HmrConfig, given: Given, body: PosedBody
 ) -> RenderedWindows:
+    _refuse_idle(config, ("mocap", "augmentation", "noise", "pseudo_labels"), "rendered clips")
     train = RenderedClips.open(given.data)
     if not given.held_out:
         raise InputError("give clips of other subjects to judge by with --held-out FOLDER")
-    if config.pseudo_labels is not None:
-        raise InputError("pseudo_labels are made of motion capture: leave them out here")
     judges = {folder.name: RenderedClips.open(folder) for folder in given.held_out}
     if len(judges) < len(given.held_out):
         raise InputError("--held-out: two folders of one name; figures are told apart by it")
@@ -187,8 +186,10 @@ def _rendered(
 def _datasets(
     config: DataConfig, datasets: DatasetsConfig, model: HmrConfig, given: Given
 ) -> Source:
-    if given.held_out or config.pseudo_labels is not None:
-        raise InputError("--held-out and pseudo_labels do nothing with datasets: leave them out")
+    if given.held_out:
+        raise InputError("--held-out does nothing with datasets: leave it out")
+    unused = ("mocap", "augmentation", "pseudo_labels", *(() if datasets.detector else ("noise",)))
+    _refuse_idle(config, unused, "datasets")
     bodies = Bodies(given.smpl)
     body = load_body() if model.body == "open" else bodies.of("neutral").float()
     shapes = {"frames": model.window, "side": model.image_side()}
@@ -212,6 +213,13 @@ def _datasets(
 
     weights = {f"{part.dataset} {part.part}": part.weight for part in datasets.train}
     return DatasetWindows(read(datasets.train), weights, read(datasets.judge), cutter)
+
+
+def _refuse_idle(config: DataConfig, names: tuple[str, ...], source: str) -> None:
+    """Raise `InputError` for settings that were made and that this kind of data does not read."""
+    made = [name for name in names if name in config.model_fields_set]
+    if made:
+        raise InputError(f"{made[0]} does nothing with {source}: leave it out")
 
 
 def _restated(sequence: Sequence, bodies: Bodies, model: HmrConfig) -> Sequence:

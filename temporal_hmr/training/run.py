@@ -102,6 +102,8 @@ def _keypoints(
     if not config.model.reads_keypoint_tokens():
         if path is not None:
             raise InputError("--tokenizer: this model reads no tokens of keypoints: leave it out")
+        if config.tokenizer_training is not None:
+            raise InputError("tokenizer_training: this model reads no tokens: leave it out")
         return None
     if path is not None:
         return _tokenizer_from(path, config.model)
