@@ -144,12 +144,6 @@ def _to_y_up(points: np.ndarray) -> np.ndarray:
     return np.stack([points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
 
 
-def average_coefficients(model: anny.Anny) -> np.ndarray:
-    """(1, C) coefficients of the average adult: every phenotype but age at its middle."""
-    adult_anny_age = 0.8  # Anny's age axis: 2/3 is 25 years, 1 is old age
-    return model.get_phenotype_blendshape_coefficients(age=adult_anny_age).numpy()
-
-
 def sample_coefficients(model: anny.Anny, count: int, seed: int) -> np.ndarray:
     """(count, C) coefficients of a random adult population, mirror-symmetric bodies only."""
     torch.manual_seed(seed)
