@@ -222,7 +222,7 @@ def converted(state: dict[str, Tensor]) -> Hmr:
 
 def assert_as_published(model: Hmr, state: dict[str, Tensor], images: Tensor, sizes: Sizes) -> None:
     window = whole_pictures(images)
-    tokens = model.tokens_per_frame(window)
+    tokens = model.frame_tokens(window)
     assert isinstance(tokens, BodyTokens)
     readout = model.read(model.mix(tokens, window))
     rotations, betas, camera = by_the_paper(state, images, sizes)
@@ -252,7 +252,7 @@ def test_clips_of_any_length_by_the_published_equations(frames: int) -> None:
     state = published_state(SMALL)
     model = converted(state)
     before = whole_pictures(noise(1, 4, 32, seed=2))
-    tokens = model.tokens_per_frame(before)
+    tokens = model.frame_tokens(before)
     assert isinstance(tokens, BodyTokens)
     model.mix(tokens, before)
     assert_as_published(model, state, noise(2, frames, 32), SMALL)

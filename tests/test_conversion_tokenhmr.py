@@ -283,7 +283,7 @@ def test_model_gives_the_published_outputs(model_file: State, tokenizer_file: St
     model = Hmr(config).eval()
     model.load_state_dict(conversion.state)
     images = noise(1, 1, 256, seed=2)
-    readout = model.read(model.tokens_per_frame(whole_pictures(images)))
+    readout = model.read(model.frame_tokens(whole_pictures(images)))
 
     memory = published_memory(model_file, as_published(images), depth=2)
     feature = published_feature(model_file, memory)

@@ -134,7 +134,7 @@ def test_models_say_which_crops_they_look_at() -> None:
         ),
         ({"body": "smplx"}, "body: "),
         ({"window": 0}, "window: "),
-        ({"window": 1}, "window: motion needs 2 frames"),
+        ({"window": 1}, "window: motion and context need 2 frames"),
         ({"tokenizer": {"guide_ratio": 0.5}}, "tokenizer.guide_ratio"),
         (
             {"encoder": {"kind": "int"}, "decoder": None}

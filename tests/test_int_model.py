@@ -69,7 +69,7 @@ def a_clip(batch: int = 2, frames: int = 4) -> CropWindow:
 
 
 def mixed_tokens(model: Hmr, window: CropWindow) -> BodyTokens:
-    tokens = model.tokens_per_frame(window)
+    tokens = model.frame_tokens(window)
     assert isinstance(tokens, BodyTokens)
     return model.mix(tokens, window)
 
@@ -159,9 +159,9 @@ def test_sizes_that_do_not_fit_are_named() -> None:
     with pytest.raises(InputError, match="resize the crop"):
         TokenTransformer(ENCODER.transformer)(torch.zeros(1, 16, 32))
     with pytest.raises(InputError, match="32 x 32 pixels, not of 64 x 64"):
-        Hmr(SMALL).tokens_per_frame(whole_pictures(noise(1, 1, 64)))
+        Hmr(SMALL).frame_tokens(whole_pictures(noise(1, 1, 64)))
     with pytest.raises(InputError, match="keypoints alone"):
-        Hmr(SMALL).tokens_per_frame(replace(a_clip(), images=None))
+        Hmr(SMALL).frame_tokens(replace(a_clip(), images=None))
 
 
 # The spatial transformer.
@@ -205,7 +205,7 @@ def test_without_time_each_frame_stands_alone(posed: PosedBody) -> None:
     one_by_one = model(alone, posed).smpl.rotations()
     together = model(window, posed).smpl.rotations()
     torch.testing.assert_close(together.flatten(0, 1), one_by_one.flatten(0, 1))
-    tokens = model.tokens_per_frame(window)
+    tokens = model.frame_tokens(window)
     assert isinstance(tokens, BodyTokens)
     assert model.mix(tokens, window) is tokens
 

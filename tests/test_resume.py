@@ -164,8 +164,8 @@ def test_states_of_earlier_versions_are_gone_on_from(tmp_path: Path) -> None:
     trained(tmp_path / "old/half", steps=8, save_every=4)
     for folder in (tmp_path / "old", tmp_path / "old/half"):
         state = torch.load(folder / "last.pt", weights_only=True)
-        kept = {name: state[name] for name in ("step", "module", "average", "optimizer")}
-        torch.save(kept, folder / "last.pt")
+        kept = {name: state[name] for name in ("step", "module", "average")}
+        torch.save(kept | {"optimizer": state["optimizers"][0]}, folder / "last.pt")
         require_equal(trained(folder, steps=8), whole)
 
 

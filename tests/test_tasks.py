@@ -74,7 +74,7 @@ def test_the_motion_lesson_leaves_what_frames_say_as_it_was() -> None:
     torch.manual_seed(0)
     model = Hmr(image_model())
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    steps(HmrTask(model, Fixed(), LossWeights(), CPU, temporal=True))
+    steps(HmrTask(model, Fixed(), LossWeights(), CPU, "motion"))
     moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
     assert moved and all(name.startswith("motion.") for name in moved)
 
@@ -83,7 +83,7 @@ def test_the_lesson_of_frames_does_move_them() -> None:
     torch.manual_seed(0)
     model = Hmr(image_model())
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    steps(HmrTask(model, Fixed(), LossWeights(), CPU, temporal=False))
+    steps(HmrTask(model, Fixed(), LossWeights(), CPU, "frames"))
     moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
     assert any("running_mean" in name for name in moved)
     assert not any(name.startswith("motion.") for name in moved)
@@ -93,7 +93,7 @@ def test_joints_are_hidden_where_the_settings_ask_for_it() -> None:
     learned = {"positions": "learned", "heads": 2, "layers": 1, "length": 4, "mask_ratio": 0.5}
     torch.manual_seed(0)
     model = Hmr(image_model(learned))
-    steps(HmrTask(model, Fixed(), LossWeights(), CPU, temporal=True), 1)
+    steps(HmrTask(model, Fixed(), LossWeights(), CPU, "motion"), 1)
     assert model.motion is not None
     grads = {name: p.grad for name, p in model.motion.named_parameters()}
     assert grads["mask_token"] is not None and grads["mask_token"].abs().sum() > 0
@@ -103,7 +103,7 @@ def test_truth_under_tals_is_exact_whatever_the_loop_trains_in() -> None:
     """Regressed in bfloat16, true points were millimetres off."""
     torch.manual_seed(0)
     model = Hmr(image_model().model_copy(update={"motion": None})).eval()
-    task = HmrTask(model, Fixed(), LossWeights(), CPU, False, TalsConfig(adaptive=False))
+    task = HmrTask(model, Fixed(), LossWeights(), CPU, "frames", TalsConfig(adaptive=False))
 
     window, target = task.windows.draw(2, Generator())
     prediction = POSED(target.smpl, window)
@@ -117,3 +117,55 @@ def test_truth_under_tals_is_exact_whatever_the_loop_trains_in() -> None:
     exact, rough = terms(False), terms(True)
     for name, value in exact.items():
         assert rough[name] == pytest.approx(value, abs=1e-6), name
+
+
+def in_context() -> Hmr:
+    torch.manual_seed(0)
+    small = {
+        "tokenizer": {"width": 16, "layers": 1, "codes": 32, "code_dim": 8, "tokens": 6},
+        "encoder": {"width": 16, "heads": 2},
+        "context": {"width": 32, "heads": 2, "layers": 1},
+        "decoder": {"heads": 2, "layers": 1},
+        "motion": {"heads": 2, "layers": 1},
+        "window": 4,
+    }
+    return Hmr(HmrConfig.model_validate(small))
+
+
+def moved_by(model: Hmr, task: HmrTask) -> set[str]:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    steps(task)
+    return {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+
+
+def test_readings_leave_alone_what_they_do_not_use() -> None:
+    model = in_context()
+    task = HmrTask(model, Fixed(), LossWeights(), CPU, "readings")
+    moved = moved_by(model, task)
+    parts = {name.split(".")[0] for name in moved}
+    assert parts == {"encoder", "context", "decoder", "head"}
+    assert not any("blocks" in name for name in moved if not name.startswith("context."))
+    assert not any(name.startswith("encoder.modulator") for name in moved)
+
+
+def test_after_readings_everything_learns_but_what_is_frozen_for_good() -> None:
+    """The tokenizer was frozen before the first lesson, and stays so after the last."""
+    model = in_context()
+    first = HmrTask(model, Fixed(), LossWeights(), CPU, "readings")
+    first.release(model)
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    assert frozen and all(name.startswith("encoder.tokenizer.") for name in frozen)
+    moved = moved_by(model, HmrTask(model, Fixed(), LossWeights(), CPU, "motion"))
+    assert {"context", "motion", "decoder"} <= {name.split(".")[0] for name in moved}
+    assert not any(name.startswith("encoder.tokenizer.") for name in moved)
+
+
+def test_clips_in_context_are_judged_frame_by_frame_as_well() -> None:
+    model = in_context()
+    task = HmrTask(model, Fixed(), LossWeights(), CPU, "readings")
+    terms = task.losses(task.windows.draw(2, Generator()), Generator())
+    ours = {name for name in terms if not name.startswith("by_itself_")}
+    judged = {f"by_itself_{name}" for name in ours - {"velocity", "acceleration"}}
+    assert judged == set(terms) - ours
+    figures = task.evaluate(model)
+    assert {"some_pa_mpjpe", "some_per_frame_pa_mpjpe"} <= set(figures)

@@ -76,7 +76,7 @@ def crops(count: int = 3) -> CropWindow:
 
 
 def read(model: Hmr, window: CropWindow) -> BodyReadout:
-    return model.read(model.tokens_per_frame(window))
+    return model.read(model.frame_tokens(window))
 
 
 def chances(readout: BodyReadout) -> Tensor:
@@ -195,7 +195,7 @@ def test_geometry_is_exact_under_autocast() -> None:
     """The pose decoder and its rotations run in float32 whatever runs around them."""
     model, posed = small(), PosedBody(load_body())
     with torch.autocast("cpu", torch.bfloat16):
-        tokens = model.tokens_per_frame(crops())
+        tokens = model.frame_tokens(crops())
         found = model.pose_body(tokens, crops(), posed).smpl
     exact = model.pose_body(tokens.float(), crops(), posed).smpl
     assert found.transl.dtype == torch.float32
@@ -355,4 +355,4 @@ def test_sizes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match="has no patch"):
         VitConfig(crop=64, cut_columns=32)
     with pytest.raises(InputError, match="32 x 32 pixels, not of 64 x 64"):
-        small().tokens_per_frame(whole_pictures(noise(1, 1, 64)))
+        small().frame_tokens(whole_pictures(noise(1, 1, 64)))

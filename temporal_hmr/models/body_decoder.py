@@ -52,20 +52,30 @@ class BodyTokens:
 class BodyDecoder(nn.Module):
     """Body tokens from the memory of one frame."""
 
-    def __init__(self, width: int, config: BodyDecoderConfig):
+    def __init__(self, width: int, config: BodyDecoderConfig, frame_width: int | None = None):
+        """`frame_width`: of the frame tokens, where it is not that of the memory."""
         super().__init__()
         count = len(SMPL24) + 2
         self.priors = nn.Parameter(0.02 * torch.randn(count, width))
-        self.first_reading = nn.Linear(width, count * width)
+        self.first_reading = nn.Linear(frame_width or width, count * width)
+        self.narrow = None if frame_width is None else nn.Linear(frame_width, width)
         self.blocks = nn.ModuleList(
             CrossAttentionBlock(width, config.heads, config.expansion) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, frames: FrameTokens) -> BodyTokens:
-        memory = torch.cat([frames.frame, frames.memory], 1)
-        reading = self.first_reading(frames.frame.squeeze(1))
-        tokens = self.priors + rearrange(reading, "n (q c) -> n q c", q=len(self.priors))
+        frame = frames.frame if self.narrow is None else self.narrow(frames.frame)
+        memory = torch.cat([frame, frames.memory], 1)
+        tokens = self._begin(frames.frame)
         for block in self.blocks:
             tokens = block(tokens, memory)
         return BodyTokens.apart(self.norm(tokens))
+
+    def first_guess(self, frame: Float[Tensor, "N 1 frame_width"]) -> BodyTokens:
+        """Body tokens before they ask anything: the first reading alone."""
+        return BodyTokens.apart(self.norm(self._begin(frame)))
+
+    def _begin(self, frame: Float[Tensor, "N 1 frame_width"]) -> Float[Tensor, "N 26 width"]:
+        reading = self.first_reading(frame.squeeze(1))
+        return self.priors + rearrange(reading, "n (q c) -> n q c", q=len(self.priors))

@@ -45,7 +45,8 @@ class FrameTokens:
     """What one frame says, as a memory for decoders to look into; N counts frames of all clips."""
 
     frame: Float[Tensor, "N 1 width"]
-    """The frame as a whole; of keypoints, box and coordinates as they are: precise and brittle."""
+    """The frame as a whole; of keypoints, box and coordinates as they are: precise and brittle. As
+    wide as a clip's context makes it."""
     memory: Float[Tensor, "N tokens width"]
     """Everything else: the pose as words of the codebook (the robust part), the image."""
 
@@ -113,12 +114,19 @@ class FrameEncoder(nn.Module):
     def forward(self, window: CropWindow) -> FrameTokens:
         seen = detections(window, self.config.visible_above)
         codes = soft_tokens(self.tokenizer, seen, self.config.temperature)
-        frame = self.frame_embed(frame_facts(window, seen))[:, None]
+        frame = self._frame(window, seen)
         tokens = torch.cat([frame, self.modulator(codes, seen.scores)], 1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.norm(tokens)
         return FrameTokens(tokens[:, :1], tokens[:, 1:])
+
+    def frame_alone(self, window: CropWindow) -> Float[Tensor, "N 1 width"]:
+        """The frame token before it meets the pose tokens."""
+        return self.norm(self._frame(window, detections(window, self.config.visible_above)))
+
+    def _frame(self, window: CropWindow, seen: "FrameDetections") -> Float[Tensor, "N 1 width"]:
+        return self.frame_embed(frame_facts(window, seen))[:, None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from temporal_hmr.configuration import Config
 from temporal_hmr.models.backbones_vit import VitConfig
 from temporal_hmr.models.body_decoder import BodyDecoderConfig
+from temporal_hmr.models.clip_context import ClipContextConfig
 from temporal_hmr.models.encoder import FrameEncoderConfig
 from temporal_hmr.models.heads import RotationHeadConfig
 from temporal_hmr.models.image_pose_encoder import ImagePoseEncoderConfig
@@ -58,6 +59,8 @@ class HmrConfig(Config):
     encoder: EncoderConfig = FrameEncoderConfig()
     decoder: BodyDecoderConfig | None = BodyDecoderConfig()
     """None where the encoder makes body tokens itself (INT) or the head reads images (TokenHMR)."""
+    context: ClipContextConfig | None = None
+    """Lets frame tokens see the clip before the decoder reads them."""
     motion: MotionConfig | None = JointMotionConfig()
     """None gives a per-frame model."""
     head: HeadConfig = RotationHeadConfig()
@@ -87,11 +90,19 @@ class HmrConfig(Config):
             raise ValueError(f"tokenizer.joints is {joints}, the detector has {len(COCO23)}")
         if self.tokenizer.guide_width:
             raise ValueError("tokenizer.guide_ratio: detected keypoints come without a feature map")
-        if self.motion is not None and self.window < 2:
-            raise ValueError("window: motion needs 2 frames or more; or set motion: null")
+        if self.context is not None and self.decoder is None:
+            raise ValueError("context: there is no decoder to read it; set context: null")
+        if self.is_temporal() and self.window < 2:
+            raise ValueError(
+                "window: motion and context need 2 frames or more; or set both to null"
+            )
         if isinstance(self.encoder, ImagePoseEncoderConfig):
             self.encoder.check_tokens(self.tokenizer)
         return self
+
+    def is_temporal(self) -> bool:
+        """Whether frames learn from each other."""
+        return self.motion is not None or self.context is not None
 
     def makes_body_tokens(self) -> bool:
         """Whether nothing has to decode what the encoder says."""

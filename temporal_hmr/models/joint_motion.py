@@ -15,7 +15,12 @@ from torch import Tensor, nn
 
 from temporal_hmr.configuration import Config
 from temporal_hmr.models.body_decoder import BodyTokens
-from temporal_hmr.models.layers import RotaryTime, SelfAttentionBlock
+from temporal_hmr.models.layers import (
+    RotaryTime,
+    SelfAttentionBlock,
+    begin_as_identity,
+    with_something_to_see,
+)
 
 
 class JointMotionConfig(Config):
@@ -50,10 +55,8 @@ class JointMotion(nn.Module):
             for _ in range(config.layers if config.across_joints else 0)
         ]
         self.across = nn.ModuleList(across)
-        # The module starts as the identity: every frame's own answer, from which to learn to move.
-        for block in [*blocks, *across]:
-            for parameter in [*block.attention.out.parameters(), *block.feed_forward.last()]:
-                nn.init.zeros_(parameter)
+        # Every frame's own answer, from which to learn to move.
+        begin_as_identity([*blocks, *across])
 
     def forward(
         self, tokens: BodyTokens, times: Float[Tensor, "B T"], valid: Bool[Tensor, "B T"]
@@ -74,9 +77,7 @@ class JointMotion(nn.Module):
     ) -> Float[Tensor, "N S width"]:
         batch, count = len(times), tokens.shape[1]
         x = rearrange(tokens, "(b t) s c -> (b s) t c", b=batch)
-        # A clip without one valid frame would have nothing to attend to and give NaN.
-        seen = valid | ~valid.any(-1, keepdim=True)
-        seen = repeat(seen, "b t -> (b s) t", s=count)
+        seen = repeat(with_something_to_see(valid), "b t -> (b s) t", s=count)
         times = repeat(times - times[:, :1], "b t -> (b s) t", s=count)
         for number, block in enumerate(self.blocks):
             x = block(x, seen, times)

@@ -1,5 +1,7 @@
 """Transformer and mixer layers shared by two or more models."""
 
+from collections.abc import Iterable
+
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
@@ -118,6 +120,25 @@ class CrossAttentionBlock(nn.Module):
         x = x + self.self_attention(normed, normed)
         x = x + self.cross_attention(self.cross_norm(x), memory)
         return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+def begin_as_identity(blocks: Iterable[nn.Module]) -> None:
+    """Zero what transformer blocks add to their input, so that they learn from there."""
+    for block in blocks:
+        for part in block.children():
+            if isinstance(part, Attention):
+                outputs = list(part.out.parameters())
+            elif isinstance(part, FeedForward):
+                outputs = part.last()
+            else:
+                continue
+            for parameter in outputs:
+                nn.init.zeros_(parameter)
+
+
+def with_something_to_see(valid: Bool[Tensor, "B T"]) -> Bool[Tensor, "B T"]:
+    """All frames of clips that have no valid one: attending to nothing would give NaN."""
+    return valid | ~valid.any(-1, keepdim=True)
 
 
 class MixerLayer(nn.Module):

@@ -12,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from temporal_hmr.errors import InputError
+from temporal_hmr.training.optimizers import Mover
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -26,7 +27,7 @@ class State(Generic[AnyModule]):
 
     module: AnyModule
     average: AveragedModel
-    optimizer: torch.optim.Optimizer
+    movers: list[Mover]
     scaler: GradScaler
 
     @property
@@ -61,7 +62,7 @@ def save(state: State, progress: Progress, folder: Path) -> None:
                 "best": progress.best,
                 "module": state.module.state_dict(),
                 "average": state.average.state_dict(),
-                "optimizer": state.optimizer.state_dict(),
+                "optimizers": [mover.optimizer.state_dict() for mover in state.movers],
                 "scaler": state.scaler.state_dict(),
             },
             file,
@@ -95,10 +96,12 @@ def resume(state: State, folder: Path) -> Progress:
 def _take_over(saved: dict[str, Any], state: State) -> Progress:
     state.module.load_state_dict(saved["module"])
     state.average.load_state_dict(saved["average"])
-    state.optimizer.load_state_dict(saved["optimizer"])
+    optimizers = saved["optimizers"] if "optimizers" in saved else [saved["optimizer"]]
+    for mover, optimizer in zip(state.movers, optimizers, strict=True):
+        mover.optimizer.load_state_dict(optimizer)
     if saved.get("scaler"):
         state.scaler.load_state_dict(saved["scaler"])
-    # States of earlier versions have none of these.
+    # States of earlier versions have none of these, and one optimizer.
     skipped, pending = saved.get("skipped", 0), saved.get("pending", [])
     best = saved.get("best")
     return Progress(saved["step"], skipped, pending, None if best is None else tuple(best))

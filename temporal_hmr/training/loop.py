@@ -22,7 +22,7 @@ from temporal_hmr.training.checkpoints import (
     save,
 )
 from temporal_hmr.training.journal import Journal
-from temporal_hmr.training.schedule import parameter_groups
+from temporal_hmr.training.optimizers import movers
 from temporal_hmr.training.settings import LoopSettings
 from temporal_hmr.training.step import Step, Task
 
@@ -47,13 +47,13 @@ def fit(
     if settings.precision == "float16" and device.type != "cuda":
         raise InputError(f"precision: float16 needs CUDA; on {device.type} take bfloat16")
     clips = distributed.own_share(settings.clips, settings.accumulate)
-    state, factors = _prepare(task.module.to(device), settings)
+    state = _prepare(task.module.to(device), settings)
     progress = resume(state, folder)
     distributed.require_same_step(progress.step, device)
     keeper = _Keeper(task, state, settings, folder, progress) if distributed.is_first() else None
     if settings.compile:
         state.module.compile()
-    step = Step(task, state, settings, factors, clips, device)
+    step = Step(task, state, settings, clips, device)
     try:
         while progress.step < settings.steps:
             progress.step += 1
@@ -76,17 +76,11 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def _prepare(module: AnyModule, settings: LoopSettings) -> tuple[State[AnyModule], list[float]]:
-    """The state of a beginning run, and the factor of the rate of each group of the optimizer."""
-    groups = parameter_groups(module, settings.weight_decay, settings.rates)
-    optimizer = torch.optim.AdamW(
-        [{"params": group.parameters, "weight_decay": group.weight_decay} for group in groups],
-        lr=settings.learning_rate,
-        betas=(0.9, 0.99),
-    )
+def _prepare(module: AnyModule, settings: LoopSettings) -> State[AnyModule]:
+    """The state of a beginning run."""
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     scaler = GradScaler("cuda", enabled=settings.precision == "float16")
-    return State(module, average, optimizer, scaler), [group.factor for group in groups]
+    return State(module, average, movers(module, settings), scaler)
 
 
 def _require_sound(figures: dict[str, float], progress: Progress, folder: Path) -> None:

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from temporal_hmr.checkpoint import load_weights, read_config
+from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
 from temporal_hmr.configuration import Config, parse_config
 from temporal_hmr.errors import InputError
 from temporal_hmr.losses import LossWeights
@@ -18,6 +19,7 @@ from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.image_pose_encoder import ImagePoseEncoder
 from temporal_hmr.models.token_head import BodyTokenHeadConfig, TokenHeadConfig
+from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoint_classifier import ImagePoseTokensConfig
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
 from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
@@ -27,7 +29,7 @@ from temporal_hmr.training.loop import LoopSettings, fit, make_folder
 from temporal_hmr.training.opening import DataConfig, Given, ahead, open_source
 from temporal_hmr.training.rotation_task import CHECKPOINT_KIND as ROTATION_KIND
 from temporal_hmr.training.sources import Source
-from temporal_hmr.training.tasks import KEYPOINT_KIND, HmrTask, TokenizerTask
+from temporal_hmr.training.tasks import KEYPOINT_KIND, HmrTask, Lesson, TokenizerTask
 
 CLASSIFIER_KIND = "image-pose-tokens"
 TOKENIZER = "tokenizer.safetensors"
@@ -55,43 +57,84 @@ class TrainingConfig(DataConfig):
     """Frames of a clip while single poses are learned; many short clips differ more than few."""
     tokenizer_training: LoopSettings | None = None
     """None for models that read no tokens of keypoints, or with `--tokenizer`."""
+    reading_training: LoopSettings | None = None
+    """First readings, of short clips; for models with a context, of detected keypoints."""
+    context_training: LoopSettings | None = None
+    """First readings again, of whole windows."""
     frame_training: LoopSettings | None = None
-    """None stops after the tokenizer."""
+    """Single frames, by all that is not temporal."""
     motion_training: LoopSettings | None = None
-    """None, or a model without temporal module, stops after single frames."""
+    """Whole windows; nothing for a model that is not temporal."""
+
+    @model_validator(mode="after")
+    def _lessons_fit(self) -> "TrainingConfig":
+        read = self.reading_training or self.context_training
+        if read and (self.model.context is None or self.model.encoder.kind != "keypoints"):
+            raise ValueError(
+                "reading_training and context_training are for a model.context, behind an encoder "
+                "of keypoints"
+            )
+        if self.motion_training and not (read or self.frame_training):
+            raise ValueError("motion_training: frames come first: give frame_training")
+        return self
+
+    def lessons(self) -> list["PlannedLesson"]:
+        """What there is to learn of bodies, in order."""
+        motion = self.motion_training if self.model.is_temporal() else None
+        planned: tuple[tuple[str, Lesson, LoopSettings | None, bool], ...] = (
+            ("readings", "readings", self.reading_training, False),
+            ("context", "readings", self.context_training, True),
+            ("frames", "frames", self.frame_training, False),
+            ("motion", "motion", motion, True),
+        )
+        return [
+            PlannedLesson(folder, kind, settings, long)
+            for folder, kind, settings, long in planned
+            if settings is not None
+        ]
+
+
+@dataclass(frozen=True)
+class PlannedLesson:
+    """One lesson of a run."""
+
+    folder: str
+    kind: Lesson
+    settings: LoopSettings
+    long: bool
+    """Whether on whole windows, not on short clips."""
 
 
 def train(config: TrainingConfig, given: Given, folder: Path, device: torch.device) -> Path:
-    """The lessons in order (tokenizer, frames, motion); returns the path of the last's weights.
+    """The lessons in order; returns the path of the last one's weights.
 
-    The folder gets `tokenizer/`, `frames/` and `motion/` (state and log of each),
-    `tokenizer.safetensors` and `model.safetensors`. Raises `InputError` if configuration, data,
-    earlier weights or folder do not go together.
+    They are tokenizer, readings, context, frames and motion, as many as the configuration has. Each
+    has its folder (state and log); beside them come `tokenizer.safetensors` and
+    `model.safetensors`. Raises `InputError` if configuration, data, earlier weights or folder do
+    not go together.
     """
     rotations = _rotations(config.model, given.rotations)
     windows = open_source(config, config.model, given)
     short = windows.of_length(config.short_clip)
-    moves = config.motion_training is not None and config.model.motion is not None
-    long = windows.of_length(config.model.window) if moves else None
+    lessons = config.lessons()
+    sources = [windows.of_length(config.model.window) if each.long else short for each in lessons]
     claim(folder, config, given.hashes())
     tokenizer = _keypoints(config, short, folder, device, given.keypoints)
-    if config.frame_training is None:
+    if not lessons:
         if tokenizer is None or given.keypoints is not None:
             raise InputError("the configuration has nothing to train: give it frame_training")
         return folder / TOKENIZER
-    torch.manual_seed(config.frame_training.seed)
+    torch.manual_seed(lessons[0].settings.seed)
     model = Hmr(config.model, tokenizer, rotations)
     _fill_classifier(model, given.classifier)
-    with ahead(short, config.workers) as source:
-        task = HmrTask(model, source, config.losses, device, temporal=False, tals=config.tals)
-        model = fit(task, config.frame_training, folder / "frames", device)
-    if config.motion_training is not None and long is not None:
-        with ahead(long, config.workers) as source:
-            task = HmrTask(model, source, config.losses, device, temporal=True)
-            model = fit(task, config.motion_training, folder / "motion", device)
+    for lesson, source in zip(lessons, sources, strict=True):
+        with ahead(source, config.workers) as prepared:
+            task = HmrTask(model, prepared, config.losses, device, lesson.kind, config.tals)
+            model = fit(task, lesson.settings, folder / lesson.folder, device)
+            task.release(model)
     path = folder / "model.safetensors"
     if is_first():
-        task.save(model, path)
+        save_checkpoint(model, model.config, CHECKPOINT_KIND, path, half=True)
     return path
 
 

@@ -16,6 +16,9 @@ class LoopSettings(Config):
     """Clips in a batch, of all processes together."""
     accumulate: int = Field(default=1, gt=0)
     """Parts that a batch goes through the module in, one after the other, to need less memory."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` learns transformers from about half the samples; AdamW still moves what is no inner
+    matrix."""
     learning_rate: float = Field(default=5e-4, gt=0)
     rates: dict[str, float] = Field(default_factory=dict)
     """Factors of the learning rate by the beginning of parameter names."""

@@ -66,13 +66,12 @@ class Step:
         task: Task,
         state: State,
         settings: LoopSettings,
-        factors: list[float],
         clips: int,
         device: torch.device,
     ):
         self.draw = task.draw
         self.terms = distributed.sharing_gradients(_Terms(task))
-        self.state, self.settings, self.factors = state, settings, factors
+        self.state, self.settings = state, settings
         self.clips = clips
         self.device = device
 
@@ -84,21 +83,23 @@ class Step:
         rate = settings.learning_rate * share_of_rate(
             settings.schedule, step, settings.warmup, settings.steps
         )
-        for group, factor in zip(state.optimizer.param_groups, self.factors, strict=True):
-            group["lr"] = rate * factor
+        for mover in state.movers:
+            mover.set_rate(rate)
         seed = distributed.step_seed(settings.seed, step)
         generator = Generator().manual_seed(seed)
         torch.manual_seed(seed)
         batch = self.draw(self.clips, generator)
         waited = time.monotonic() - begun
-        state.optimizer.zero_grad(set_to_none=True)
+        state.module.zero_grad(set_to_none=True)
         terms = distributed.mean_over_processes(self._backward(batch, generator), self.device)
-        state.scaler.unscale_(state.optimizer)
+        for mover in state.movers:
+            state.scaler.unscale_(mover.optimizer)
         norm = nn.utils.clip_grad_norm_(state.module.parameters(), settings.clip_norm)
         # One bad batch must not poison every weight; it is left out, and the log shows it. (The
         # average takes buffers such as codebooks over as they are: moving averages already.)
         if torch.isfinite(norm):
-            state.scaler.step(state.optimizer)
+            for mover in state.movers:
+                state.scaler.step(mover.optimizer)
             state.average.update_parameters(state.module)
         state.scaler.update()
         figures = terms | {"gradient": float(norm), "rate": rate}

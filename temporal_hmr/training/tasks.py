@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from temporal_hmr import metrics
-from temporal_hmr.batch import CropWindow
+from temporal_hmr.batch import BodyPrediction, BodyTarget, CropWindow
 from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.losses import LossWeights, body_losses, smoothness_losses, tokenizer_losses
 from temporal_hmr.losses_tals import TalsConfig
@@ -22,6 +23,10 @@ from temporal_hmr.training.sources import Labelled, Source
 from temporal_hmr.training.tals_terms import tals_terms
 
 KEYPOINT_KIND = "keypoint-tokenizer"
+Lesson = Literal["readings", "frames", "motion"]
+ALONE = 8
+"""One clip in so many is decoded frame by frame as well, while clips are learned in context."""
+BY_ITSELF = "by_itself_"
 CLIPS_AT_ONCE = 16
 """Of an evaluation: images of all at once would fill the memory."""
 LEAST_JOINTS = 8
@@ -84,25 +89,50 @@ class HmrTask:
         windows: Source,
         weights: LossWeights,
         device: torch.device,
-        temporal: bool,
+        lesson: Lesson,
         tals: TalsConfig | None = None,
     ):
-        """`temporal` trains the temporal module on what the frames, learned before, say.
+        """What is learned is the lesson's.
 
-        Without it every frame is judged by itself, and the temporal module waits. Clips long enough
-        for motion are few in a batch, and would wear the frames' part away. `tals` judges single
-        frames by TokenHMR's losses in place of ours.
+        `readings`: frame tokens in their clip's context and what is read of them at once.
+        `frames`: every frame is judged by itself, and what is temporal waits; `tals` judges by
+        TokenHMR's losses in place of ours. `motion`: the temporal module, on what the frames,
+        learned before, say; clips long enough for motion are few in a batch, and would wear the
+        frames' part away. With a context all the rest is refined there too, since frames were
+        learned in clips.
         """
         self.module = model
         self.windows = windows
         self.weights = weights
         self.device = device
-        self.temporal = temporal
+        self.lesson: Lesson = lesson
         self.tals = tals
         self.body = windows.body if device.type == "cpu" else _copy_to(windows.body, device)
-        if temporal and model.motion is not None:
+        self._frozen = self._freeze_the_rest()
+
+    def release(self, model: Hmr) -> None:
+        """Let the next lesson train what this one kept still."""
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad or name in self._frozen)
+
+    def _freeze_the_rest(self) -> set[str]:
+        """Keep still what the lesson does not train; returns what was not still before."""
+        model = self.module
+        before = {name for name, value in model.named_parameters() if value.requires_grad}
+        if self.lesson == "readings":
             model.requires_grad_(False)
+            for part in model.read_first():
+                part.requires_grad_(True)
+        elif self._motion_alone():
+            model.requires_grad_(False)
+            assert model.motion is not None, "asked just now"
             model.motion.requires_grad_(True)
+        after = {name for name, value in model.named_parameters() if value.requires_grad}
+        return before - after
+
+    def _motion_alone(self) -> bool:
+        model = self.module
+        return self.lesson == "motion" and model.motion is not None and model.context is None
 
     def draw(self, clips: int, generator: Generator) -> Labelled:
         return self.windows.draw(clips, generator)
@@ -110,25 +140,43 @@ class HmrTask:
     def losses(self, batch: Labelled, generator: Generator) -> dict[str, Tensor]:
         hidden = self._hidden(batch[0], generator)
         window, target = to_device(batch, self.device)
-        if self.temporal and self.module.motion is not None:
+        if self._motion_alone() and self.module.motion is not None:
             # What the frames say must not drift: no batch statistics, no dropout but in motion.
             self.module.eval()
             self.module.motion.train()
-        prediction = self.module(window, self.body, self.temporal, hidden)
-        if self.tals is not None and not self.temporal:
+        prediction = self._predict(self.module, window, self.lesson != "frames", hidden)
+        if self.tals is not None and self.lesson == "frames":
             # Truth in float32 whatever the loop trains in: bfloat16 is millimetres off.
             with torch.autocast(self.device.type, enabled=False):
                 return tals_terms(prediction, target, window, self.body, self.tals)
         terms = body_losses(prediction, target, window)
-        if self.temporal:
+        if self.lesson != "frames":
             terms |= smoothness_losses(prediction, target, window)
+        if self.module.context is not None and self.lesson != "frames":
+            terms |= self._alone(window, target)
         weights = self.weights.model_dump()
-        return {name: weights[name] * term for name, term in terms.items()}
+        return {name: weights[name.removeprefix(BY_ITSELF)] * term for name, term in terms.items()}
+
+    def _predict(
+        self, model: Hmr, window: CropWindow, temporal: bool, hidden: Tensor | None = None
+    ) -> BodyPrediction:
+        if self.lesson == "readings":
+            return model.first_guess(window, self.body, temporal)
+        return model(window, self.body, temporal, hidden)
+
+    def _alone(self, window: CropWindow, target: BodyTarget) -> dict[str, Tensor]:
+        """Some of the clips again, frame by frame: a single picture has no context."""
+        some = slice(0, -(-len(window.times) // ALONE))
+        window, target = mapped((window, target), lambda tensor: tensor[some])
+        terms = body_losses(self._predict(self.module, window, temporal=False), target, window)
+        return {BY_ITSELF + name: term / ALONE for name, term in terms.items()}
 
     def _hidden(self, window: CropWindow, generator: Generator) -> Bool[Tensor, "B T 24"] | None:
         """Joints to be reconstructed from the rest of their clip, if the temporal module asks."""
         motion = self.module.config.motion
-        if not (self.temporal and isinstance(motion, TokenMotionConfig) and motion.mask_ratio > 0):
+        if self.lesson != "motion" or not isinstance(motion, TokenMotionConfig):
+            return None
+        if motion.mask_ratio == 0:
             return None
         return draw_hidden(window.valid, motion.mask_ratio, generator).to(self.device)
 
@@ -139,7 +187,7 @@ class HmrTask:
         figures: dict[str, float] = {}
         for name, labelled in self.windows.held_out().items():
             for kind, temporal in (("", True), ("_per_frame", False)):
-                if temporal and not self.temporal:
+                if temporal and self.lesson == "frames":
                     continue
                 scores = self._errors(module, labelled, temporal)
                 figures |= {f"{name}{kind}_{key}": value for key, value in scores.items()}
@@ -152,7 +200,7 @@ class HmrTask:
         window, target = labelled
         joints, keypoints = [], []
         for some, _ in in_parts(labelled):
-            prediction = module(to_device(some, self.device), self.body, temporal)
+            prediction = self._predict(module, to_device(some, self.device), temporal)
             joints.append(prediction.joints.cpu())
             keypoints.append(prediction.keypoints.cpu())
         known = window.valid[..., None] & target.has_joints
