@@ -2,7 +2,8 @@
 
 Either our own tracker runs on them, by the same code that tracks videos, or the results of any
 system are read (`--predictions`). How they are compared is a named protocol, printed with the
-figures. Rendered clips (`--dataset clips`) also show what hiding a part costs (`--occlusion`).
+figures. Rendered clips (`--dataset clips`) also show what hiding a part costs (`--occlusion`);
+rendered videos (`--dataset videos`) go through `track` itself, pixels in.
 """
 
 import logging
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from temporal_hmr.evaluation.clips import ClipTrial
     from temporal_hmr.evaluation.protocol import Protocol
     from temporal_hmr.evaluation.tables import Results
+    from temporal_hmr.motion import BodyMotion
 
-DATASETS = ("3dpw", "emdb1", "emdb2", "mocap", "clips")
+DATASETS = ("3dpw", "emdb1", "emdb2", "mocap", "clips", "videos")
 SCORES, TABLE, PAGE = "scores.json", "scores.csv", "report.html"
 PREDICTIONS = "predictions"
 
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results, sequences = _clips(options, trial)
     elif options.dataset == "mocap":
         results, sequences = _mocap(options)
+    elif options.dataset == "videos":
+        results, sequences = _videos(options, folder)
     else:
         results, sequences = _benchmark(options, folder)
     label = results.runs[0].label
@@ -72,7 +76,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add("--boxes", choices=("truth", "tracked"), help="whose boxes (truth)")
     add("--keypoints", metavar="FROM",
         help="detected, dataset, or a folder of npz files (detected)")  # fmt: skip
-    add("--focal", choices=("truth", "assumed"), help="focal length (truth)")
+    add("--focal", choices=("truth", "assumed"), help="focal length (truth; of videos assumed)")
     add("--subjects", nargs="+", metavar="NAME", help="of mocap: only these (all)")
     add("--seed", type=int, metavar="N", help="of mocap: cameras, bodies, noise (0)")
     add("--clips", type=_count, metavar="N", help="of clips: so many, spread evenly (all)")
@@ -97,10 +101,11 @@ def _refuse_idle(options: Namespace) -> None:
     tracked = ("boxes", "keypoints", "focal", "weights")
     mocap, scored = ("subjects", "seed"), ("predictions", "format", "smpl", "sequences")
     idle: tuple[str, ...] = mocap
-    reads_results = options.dataset not in ("mocap", "clips")
+    reads_results = options.dataset not in ("mocap", "clips", "videos")
     if not reads_results:
-        own = () if options.dataset == "mocap" else mocap
-        idle = (*own, *tracked[:-1], *scored, "skip_broken", "strict")
+        own = {"mocap": (*tracked[:-1], *scored), "clips": (*mocap, *tracked[:-1], *scored)}
+        videos = (*mocap, *tracked[:2], *scored[:-1])
+        idle = (*own.get(options.dataset, videos), "skip_broken", "strict")
     elif options.predictions is not None:
         idle = (*mocap, *tracked)
     elif options.format is not None:
@@ -237,6 +242,46 @@ def _mocap(options: Namespace) -> tuple["Results", Mapping[str, "LabelledSequenc
     )
     warnings = tuple(shortcomings(runs, options.skip_nan))
     return Results(facts, runs, warnings, options.skip_nan), sequences
+
+
+def _videos(options: Namespace, folder: Path) -> tuple["Results", Mapping[str, "LabelledSequence"]]:
+    """Rendered videos through the code of `track`; the results stay in the folder."""
+    from temporal_hmr.command_line import Stage
+    from temporal_hmr.evaluation import benchmark
+    from temporal_hmr.evaluation.bodies import Bodies
+    from temporal_hmr.evaluation.tables import Results
+    from temporal_hmr.evaluation.videos import read_videos, track_videos
+    from temporal_hmr.tracking import TrackSettings, track_video
+
+    protocols, bodies = _protocols(options), Bodies(only_open=True)
+    read = read_videos(options.data)
+    sequences = benchmark.chosen_sequences(read, options.sequences)
+
+    def track(video: Path, person: "LabelledSequence") -> "Sequence[BodyMotion]":
+        focal = float(person.camera.focal.mean()) if options.focal == "truth" else None
+        result = track_video(video, TrackSettings(weights=options.weights, focal=focal))
+        result.save(folder / PREDICTIONS / video.stem)
+        return result.motions
+
+    videos = {sequence.video for sequence in sequences}
+    everybody = [sequence for sequence in read if sequence.video in videos]
+    predictions = track_videos(options.data, everybody, track, bodies)
+    runs = [
+        benchmark.score_all(
+            label, protocol, sequences, predictions.motions, bodies, Stage(f"scoring, {label}")
+        )
+        for label, protocol in protocols.items()
+    ]
+    facts = (
+        *_common_facts(options),
+        ("sequences", benchmark.scope(read, sequences, [])),
+        ("predictions", "track"),
+        ("focal length", options.focal or "assumed"),
+        *_weights_fact(options),
+    )
+    warnings = (*predictions.warnings, *benchmark.shortcomings(runs, options.skip_nan))
+    results = Results(facts, runs, warnings, options.skip_nan)
+    return results, {sequence.name: sequence for sequence in sequences}
 
 
 def _trial(options: Namespace) -> "ClipTrial":

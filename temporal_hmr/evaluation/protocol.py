@@ -160,6 +160,16 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
             "gaps": "safe",
         }
     },
+    "videos": {
+        "videos": {
+            "metrics": (*_FRAME, "acceleration_error", "jitter_all_joints", "rte"),
+            "joints": "smpl24",
+            "root": "pelvis",
+            "truth_body": "neutral",
+            "acceleration_unit": "mm/frame^2",
+            "gaps": "safe",
+        }
+    },
     "clips": {
         "clips": {
             "metrics": (*_FRAME, "acceleration_error"),
