@@ -79,6 +79,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add("--focal", choices=("truth", "assumed"), help="focal length (truth; of videos assumed)")
     add("--subjects", nargs="+", metavar="NAME", help="of mocap: only these (all)")
     add("--seed", type=int, metavar="N", help="of mocap: cameras, bodies, noise (0)")
+    add("--baselines", action="store_true", help="of mocap: also filters and the mean pose")
     add("--clips", type=_count, metavar="N", help="of clips: so many, spread evenly (all)")
     add("--occlusion", action="store_true", help="of clips: what hiding each part of a crop costs")
     add("--skip-nan", action="store_true", help="leave out frames whose prediction is no number")
@@ -99,7 +100,10 @@ def _count(text: str) -> int:
 def _refuse_idle(options: Namespace) -> None:
     """An option that would do nothing is a mistake somewhere; raises `InputError`."""
     tracked = ("boxes", "keypoints", "focal", "weights")
-    mocap, scored = ("subjects", "seed"), ("predictions", "format", "smpl", "sequences")
+    mocap, scored = (
+        ("subjects", "seed", "baselines"),
+        ("predictions", "format", "smpl", "sequences"),
+    )
     idle: tuple[str, ...] = mocap
     reads_results = options.dataset not in ("mocap", "clips", "videos")
     if not reads_results:
@@ -233,7 +237,7 @@ def _mocap(options: Namespace) -> tuple["Results", Mapping[str, "LabelledSequenc
     model = load_model(options.weights, torch.device("cpu"))
     takes = chosen_takes(read_takes(options.data), options.subjects)
     seed = options.seed or 0
-    runs, sequences = mocap_runs(model, takes, protocols, seed)
+    runs, sequences = mocap_runs(model, takes, protocols, seed, options.baselines)
     facts = (
         *_common_facts(options),
         ("subjects", ", ".join(options.subjects or ["all"])),

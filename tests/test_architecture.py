@@ -39,6 +39,7 @@ FLOORS: dict[str, int] = {
     "losses_int": 3,
     "losses_tals": 3,
     "metrics": 3,
+    "filters": 3,
     "clip_windows": 4,
     "recover": 4,
     "output": 4,

@@ -169,6 +169,14 @@ def test_mocap_goes_the_same_way(tmp_path: Path, capsys) -> None:
     ]  # fmt: skip
     assert (tmp_path / "out" / "report.html").exists()
     assert torch.get_default_dtype() == torch.float32
+    with_baselines = ("-o", tmp_path / "more", "--subjects", "01", "--baselines")
+    assert leave(*words[:-2], *with_baselines) == 0
+    labels = [each["label"] for each in scores(tmp_path / "more")["runs"]]
+    assert len(labels) == 10
+    assert {
+        "noisy keypoints, per frame, one-euro",
+        "clean keypoints, mean pose of the sequence",
+    } < {*labels}
 
 
 def test_what_noisy_detections_lose_is_told(tmp_path: Path, monkeypatch, capsys) -> None:

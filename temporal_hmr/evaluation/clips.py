@@ -75,14 +75,14 @@ class ClipTrial:
 
     def kinds(self) -> Mapping[str, bool]:
         """With and without the temporal module, as far as there is one and it has work."""
-        if self.model.motion is None or self.clips.description.frames < 2:
+        if not self.model.config.is_temporal() or self.clips.description.frames < 2:
             return {"per frame": False}
         return {"temporal": True, "per frame": False}
 
     def doubts(self) -> list[str]:
         """What may make the figures worse than the model is."""
         frames, learned = self.clips.description.frames, self.model.config.window
-        if self.model.motion is None or frames <= learned:
+        if not self.model.config.is_temporal() or frames <= learned:
             return []
         return [
             f"clips have {counted(frames, 'frame')}, the model learned on windows of {learned}: "

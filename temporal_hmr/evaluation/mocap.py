@@ -6,7 +6,7 @@ stands still, and turned into detections, so that the truth is known exactly.
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Generator
 
 from temporal_hmr.body.load import load_body
+from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
 from temporal_hmr.command_line import Stage
 from temporal_hmr.crops import BOX_MARGIN, extents
@@ -22,6 +23,7 @@ from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.data.mocap import MocapTake, resample, share_shoulder_elevation
 from temporal_hmr.data.synthetic import Augmentation, Scene, place
 from temporal_hmr.errors import InputError
+from temporal_hmr.evaluation.baselines import baselines
 from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.evaluation.protocol import Protocol
 from temporal_hmr.evaluation.score import SequenceScores, score_sequence
@@ -60,11 +62,16 @@ def chosen_takes(takes: list[MocapTake], subjects: Sequence[str] | None) -> list
 
 
 def mocap_runs(
-    model: Hmr, takes: Sequence[MocapTake], protocols: Mapping[str, Protocol], seed: int
+    model: Hmr,
+    takes: Sequence[MocapTake],
+    protocols: Mapping[str, Protocol],
+    seed: int,
+    with_baselines: bool = False,
 ) -> tuple[list[Run], dict[str, LabelledSequence]]:
-    """Scores with clean and noisy keypoints, with and without the temporal module, by protocol.
+    """Scores with clean and noisy keypoints, with and without what is temporal, by protocol.
 
-    Also the sequences of the first run, by name. Raises `InputError` if there is nothing to film.
+    With baselines also of what a temporal model has to beat. Beside them the sequences of the
+    first run, by name. Raises `InputError` if there is nothing to film.
     """
     bodies = Bodies(only_open=True)
     body = load_body()
@@ -73,9 +80,6 @@ def mocap_runs(
         raise InputError("these weights look at images, and motion capture has none: see clips")
     if model.config.body != body.name:
         raise InputError("these weights speak of SMPL's shapes, the bodies filmed here are open")
-    kinds = [("per frame", False)]
-    if model.motion is not None:
-        kinds.insert(0, ("temporal", True))
     first = next(iter(protocols))
     scores: dict[tuple[str, str], list[SequenceScores]] = {}
     truths: dict[str, LabelledSequence] = {}
@@ -83,10 +87,7 @@ def mocap_runs(
         filmed = film_all(takes, posed, detector, seed)
         truths = truths or {each.truth.name: each.truth for each in filmed}
         for each in Stage(f"{name} keypoints").track(filmed, len(filmed), unit="sequence"):
-            for kind, temporal in kinds:
-                camera, track = each.truth.camera, each.track
-                motion = recover(model, body, track, camera, FPS, temporal)
-                predicted = PredictedMotion.of(motion, each.truth.name)
+            for kind, predicted in _answers(model, body, each, with_baselines).items():
                 for protocol, switches in protocols.items():
                     label = f"{name} keypoints, {kind}"
                     label += "" if protocol == first else f", {protocol}"
@@ -94,6 +95,24 @@ def mocap_runs(
                     scores.setdefault((label, protocol), []).append(score)
     runs = [Run(label, protocols[name], rows) for (label, name), rows in scores.items()]
     return runs, truths
+
+
+def _answers(
+    model: Hmr, body: BodyModel, filmed: FilmedSequence, with_baselines: bool
+) -> dict[str, PredictedMotion]:
+    """What is said of a sequence, by who says it."""
+    truth, track = filmed.truth, filmed.track
+    found: dict[str, PredictedMotion] = {}
+    if model.config.is_temporal():
+        motion = recover(model, body, track, truth.camera, FPS)
+        found["temporal"] = PredictedMotion.of(motion, truth.name)
+    motion = recover(model, body, track, truth.camera, FPS, temporal=False)
+    found["per frame"] = PredictedMotion.of(motion, truth.name)
+    if with_baselines:
+        alone = found["per frame"]
+        others = baselines(truth.smpl[alone.frames], alone.smpl, motion.times)
+        found |= {name: replace(alone, smpl=smpl) for name, smpl in others.items()}
+    return found
 
 
 def film_all(
