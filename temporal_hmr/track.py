@@ -1,38 +1,62 @@
-"""Recover the bodies of the people in a video: `python -m temporal_hmr.track video.mp4`."""
+"""Recover the bodies of the people in videos: `python -m temporal_hmr.track video.mp4 ...`."""
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from temporal_hmr.command_line import DoorParser, counted, run_door
+from temporal_hmr.command_line import DoorParser, run_door
 from temporal_hmr.errors import InputError
+from temporal_hmr.many.attempts import Cluster
+from temporal_hmr.many.run import Tracked, run_many
 
 if TYPE_CHECKING:
-    from temporal_hmr.tracking import TrackJob, TrackResult
+    from temporal_hmr.tracking import TrackJob, TrackSettings
 
 SAMPLE = Path(__file__).parent / "assets" / "sample.mp4"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Track one video and write its folder of results; the npz files first, then the overlay.
+    """Track videos and write a folder of results for each; npz files first, then the overlay.
 
-    Raises `InputError` for whatever cannot be used, before anything is computed or created.
+    Raises `InputError` for whatever cannot be used, before anything is computed or created. Of
+    many videos, one that fails stops none of the others; the error comes when all have ended.
     """
+    from temporal_hmr.many.sources import find_sources
+
     options = _parse(arguments)
-    source = _source(options)
-    folder = options.output_dir / _name(source)
-    result = _track(_prepare(options, source, folder))
-    paths = result.save(folder)
-    if result.motions and not options.no_render:
-        _render(result, folder)
-    _report(result, folder, paths)
+    words = _words(options)
+    sources = find_sources(words)
+    if options.ray is None and len(words) == 1 and sources == [Path(words[0])]:
+        folder = _folder(options, sources[0])
+        print(_track(_prepare(options, sources[0], folder), folder, options.no_render))
+    else:
+        _track_many(options, sources)
+
+
+class _Parser(DoorParser):
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        """As in argparse, but sources may stand on both sides of an option."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if any(word.startswith("-") for word in unknown):
+            return parsed, unknown
+        parsed.sources = [*parsed.sources, *unknown]
+        return parsed, []
 
 
 def _parse(arguments: Sequence[str] | None) -> Namespace:
-    parser = DoorParser("temporal-hmr track", "Recover the bodies of the people in a video.")
+    parser = _Parser("temporal-hmr track", "Recover the bodies of the people in videos.")
     add = parser.add_argument
-    add("source", nargs="?", metavar="SOURCE", help="video file, or folder of images")
+    add(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="video file, folder of images, folder of videos, .txt file with a path in each line, "
+        "or quoted pattern",
+    )
     add("--sample", action="store_true", help="track the sample clip of the package")
     add(
         "-o",
@@ -50,30 +74,49 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     add("--end", type=float, metavar="S", help="seconds (the end)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
     add("--no-render", action="store_true", help="write no overlay video")
+    add("--again", action="store_true", help="of many videos, track the finished ones anew")
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help="track each video as a task of Ray: auto, local, or a cluster's host:port; its "
+        "machines need this package, and see videos and output folder at the same paths",
+    )
+    add("--ray-cpus", type=int, metavar="N", help="CPUs for each video on Ray (1)")
+    add("--ray-gpus", type=float, metavar="X", help="GPUs for each, 0.5 is half of one (0)")
     return parser.parse_args(arguments)
 
 
-def _source(options: Namespace) -> Path:
-    if options.sample == (options.source is not None):
-        raise InputError("give one SOURCE, a video or a folder of images, or --sample")
-    return SAMPLE if options.sample else Path(options.source)
+def _words(options: Namespace) -> list[str]:
+    if options.sample == bool(options.sources):
+        raise InputError("give one SOURCE or more, videos or folders of images, or --sample")
+    return [str(SAMPLE)] if options.sample else options.sources
 
 
-def _name(source: Path) -> str:
-    """What to call the source's folder of results."""
-    source = source.resolve()
-    return source.name if source.is_dir() else source.stem
+def _folder(options: Namespace, source: Path) -> Path:
+    """The source's folder of results."""
+    source = Path(os.path.realpath(source))
+    return options.output_dir / (source.name if os.path.isdir(source) else source.stem)
 
 
 def _prepare(options: Namespace, source: Path, folder: Path) -> "TrackJob":
     from temporal_hmr.output.folder import check_folder
     from temporal_hmr.output.overlay import require_encodable
     from temporal_hmr.rasterize import require_rasterizer
-    from temporal_hmr.tracking import TrackSettings, prepare_job
+    from temporal_hmr.tracking import prepare_job
 
     if not options.no_render:
         require_rasterizer()
-    settings = TrackSettings(
+    job = prepare_job(source, _settings(options))
+    if not options.no_render:
+        require_encodable(job.clip.width, job.clip.height)
+    check_folder(folder, job.provenance.source_sha256)
+    return job
+
+
+def _settings(options: Namespace) -> "TrackSettings":
+    from temporal_hmr.tracking import TrackSettings
+
+    return TrackSettings(
         body=options.body,
         weights=options.weights,
         focal=options.focal,
@@ -81,30 +124,88 @@ def _prepare(options: Namespace, source: Path, folder: Path) -> "TrackJob":
         start=options.start,
         end=options.end,
         device=options.device,
-        progress=True,
+        progress=options.ray is None,
     )
-    job = prepare_job(source, settings)
-    if not options.no_render:
-        require_encodable(job.clip.width, job.clip.height)
-    check_folder(folder, job.provenance.source_sha256)
-    return job
 
 
-def _track(job: "TrackJob") -> "TrackResult":
+def _track(job: "TrackJob", folder: Path, no_render: bool) -> Tracked:
     from temporal_hmr.tracking import run_job
 
-    return run_job(job)
+    result = run_job(job)
+    paths = result.save(folder)
+    if result.motions and not no_render:
+        try:
+            result.render(folder)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{folder} has everything but the overlay") from None
+    return Tracked(folder, len(paths), len(result))
 
 
-def _render(result: "TrackResult", folder: Path) -> None:
-    try:
-        result.render(folder)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{folder} has everything but the overlay") from None
+def track_one_of_many(options: Namespace, source: Path) -> Tracked:
+    """Track one video, unless whole results made in the same way are there already.
+
+    Raises `InputError` for whatever cannot be used.
+    """
+    from temporal_hmr.output.folder import finished_results
+
+    folder = _folder(options, source)
+    job = _prepare(options, source, folder)
+    if not options.again:
+        found = finished_results(folder, job.provenance, overlay=not options.no_render)
+        if found is not None:
+            return Tracked(folder, len(found["people"]), found["num_frames"], skipped=True)
+    return _track(job, folder, options.no_render)
 
 
-def _report(result: "TrackResult", folder: Path, paths: Sequence[Path]) -> None:
-    print(f"{folder}: {counted(len(paths), 'person')} in {counted(len(result), 'frame')}")
+def _track_many(options: Namespace, sources: Sequence[Path]) -> None:
+    cluster, output_dir = _cluster(options), options.output_dir
+    _check(options, sources)
+    if cluster is not None:
+        options = _from_anywhere(options)
+    run_many(partial(track_one_of_many, options), sources, output_dir, cluster)
+
+
+def _cluster(options: Namespace) -> Cluster | None:
+    if options.ray is None:
+        if options.ray_cpus is not None or options.ray_gpus is not None:
+            raise InputError(
+                "--ray-cpus and --ray-gpus do nothing without --ray: give it an address"
+            )
+        return None
+    cpus = 1 if options.ray_cpus is None else options.ray_cpus
+    gpus = 0 if options.ray_gpus is None else options.ray_gpus
+    if options.device.startswith("cuda") and not gpus:
+        raise InputError(f"--device {options.device} on Ray needs --ray-gpus above 0")
+    return Cluster(options.ray, cpus, gpus)
+
+
+def _check(options: Namespace, sources: Sequence[Path]) -> None:
+    """Refuse what could not be done for all of the sources, before the first is begun."""
+    from temporal_hmr.rasterize import require_rasterizer
+    from temporal_hmr.tracking import check_settings
+
+    taken: dict[Path, Path] = {}
+    for source in sources:
+        folder = _folder(options, source)
+        other = taken.setdefault(folder, source)
+        if other != source:
+            raise InputError(
+                f"the results of {other} and of {source} would both go to {folder}: rename one, "
+                "or track them one after the other with different --output-dir"
+            )
+    if not options.no_render:
+        require_rasterizer()
+    settings = _settings(options)
+    # The machines of a cluster may have devices that this one lacks.
+    check_settings(settings if options.ray is None else replace(settings, device="cpu"))
+
+
+def _from_anywhere(options: Namespace) -> Namespace:
+    """With paths that mean the same wherever a worker stands."""
+    absolute = {
+        name: value.absolute() for name, value in vars(options).items() if isinstance(value, Path)
+    }
+    return Namespace(**{**vars(options), **absolute})
 
 
 if __name__ == "__main__":

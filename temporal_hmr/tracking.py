@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
@@ -155,24 +156,43 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
 
     Raises `InputError` for whatever cannot be used.
     """
-    _check_person(settings.person)
-    if settings.focal is not None and not 0 < settings.focal < math.inf:
-        raise InputError(f"--focal takes a positive number of pixels, not {settings.focal:g}")
+    _check_values(settings)
     device = choose_device(settings.device)
     clip = open_clip(source, start=settings.start, end=settings.end)
-    body = load_body(settings.body)
-    weights = default_weights() if settings.weights is None else Path(settings.weights)
-    model = load_model(weights, device)
-    body_of(model, body)
+    model, body = _load(settings, device)
     return TrackJob(
         clip=clip,
         model=model,
         body=body,
         camera=_camera(clip, settings.focal),
         person=settings.person,
-        provenance=_provenance(Path(source), weights, body),
+        provenance=_provenance(Path(source), settings, body),
         progress=settings.progress,
     )
+
+
+def check_settings(settings: TrackSettings) -> None:
+    """Raises `InputError` for settings that could be used with no source at all."""
+    _check_values(settings)
+    _load(settings, choose_device(settings.device))
+
+
+def _check_values(settings: TrackSettings) -> None:
+    _check_person(settings.person)
+    if settings.focal is not None and not 0 < settings.focal < math.inf:
+        raise InputError(f"--focal takes a positive number of pixels, not {settings.focal:g}")
+
+
+def _load(settings: TrackSettings, device: torch.device) -> tuple[Hmr, BodyModel]:
+    """The model, and a body that it can be used with."""
+    body = load_body(settings.body)
+    model = load_model(_weights(settings), device)
+    body_of(model, body)
+    return model, body
+
+
+def _weights(settings: TrackSettings) -> Path:
+    return default_weights() if settings.weights is None else Path(settings.weights)
 
 
 def run_job(job: TrackJob) -> TrackResult:
@@ -256,7 +276,8 @@ def _camera(clip: Clip, focal: float | None) -> Camera:
     return Camera.with_focal(focal, clip.width, clip.height)
 
 
-def _provenance(source: Path, weights: Path, body: BodyModel) -> Provenance:
+def _provenance(source: Path, settings: TrackSettings, body: BodyModel) -> Provenance:
+    weights = _weights(settings)
     return Provenance(
         source=source.name,
         source_sha256=digest(source),
@@ -265,7 +286,17 @@ def _provenance(source: Path, weights: Path, body: BodyModel) -> Provenance:
         weights=weights.name,
         weights_sha256=file_hash(weights),
         package_version=package_version(),
+        body_sha256=_body_digest(body),
+        settings={name: getattr(settings, name) for name in ("focal", "person", "start", "end")},
     )
+
+
+def _body_digest(body: BodyModel) -> str:
+    """SHA-256 of the arrays of a body, hexadecimal."""
+    arrays = hashlib.sha256()
+    for array in body.buffers():
+        arrays.update(array.numpy().tobytes())
+    return arrays.hexdigest()
 
 
 def digest(path: Path) -> str:

@@ -51,6 +51,7 @@ FLOORS: dict[str, int] = {
     "interchange": 4,
     "evaluation": 4,
     "command_line": 4,
+    "many": 4,
     "tracking": 5,
     "track": 6,
     "train": 6,

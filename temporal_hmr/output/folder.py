@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
@@ -52,6 +53,23 @@ def check_folder(folder: Path, source_sha256: str) -> None:
         )
 
 
+def finished_results(folder: Path, provenance: Provenance, overlay: bool) -> dict[str, Any] | None:
+    """The summary of the results in `folder` if they are whole and were made in just this way.
+
+    `overlay`: whether an overlay belongs to them (it does if anybody was found). Else None.
+    """
+    summary = _read_summary(folder)
+    if summary is None:
+        return None
+    made = {"schema_version": SCHEMA_VERSION, **asdict(provenance)}
+    if not made.items() <= summary.items():
+        return None
+    names = [person["file"] for person in summary["people"]]
+    if overlay and names:
+        names.append(OVERLAY)
+    return summary if all((folder / name).is_file() for name in names) else None
+
+
 def write_results(
     folder: Path, motions: Sequence[BodyMotion], clip: dict[str, object], provenance: Provenance
 ) -> list[Path]:
@@ -87,7 +105,7 @@ def _describe(motion: BodyMotion, file: str) -> dict[str, object]:
     }
 
 
-def _read_summary(folder: Path) -> dict | None:
+def _read_summary(folder: Path) -> dict[str, Any] | None:
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -23,7 +23,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -74,6 +74,10 @@ class Provenance:
     """Name of the weights file."""
     weights_sha256: str
     package_version: str
+    body_sha256: str = ""
+    """Of the body's arrays: the same for the same body in another format."""
+    settings: dict[str, object] = field(default_factory=dict)
+    """What else was chosen when the video was tracked, by the names of the options."""
 
 
 def package_version() -> str:

@@ -1,0 +1,98 @@
+"""Which videos are meant by the words of a command: files, folders, lists and patterns."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from glob import glob
+from pathlib import Path
+
+from temporal_hmr.errors import InputError
+from temporal_hmr.video import IMAGE_SUFFIXES
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"),
+    *(".3gp", ".ts", ".mts", ".m2ts", ".ogv"),
+)
+LIST_SUFFIX = ".txt"
+
+_log = logging.getLogger(__name__)
+
+
+def find_sources(words: Sequence[str]) -> list[Path]:
+    """The videos and folders of images that the words name, in that order, each once.
+
+    A word may also be a folder of videos (those directly in it, by name), a `.txt` file with one
+    path in each line (from that file's folder on; lines with # are comments), or a pattern that the
+    shell left alone. A path at which there is nothing stays: opening it will say so.
+
+    Raises `InputError` for a folder with both videos and images, and for a list that cannot be
+    read or names nothing.
+    """
+    return _each_once(
+        source
+        for word in words
+        for path in _matches(word)
+        for source in (_listed(path) if _is_list(path) else _videos_in(path))
+    )
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() == LIST_SUFFIX and os.path.isfile(path)
+
+
+def _matches(pattern: str, folder: Path = Path()) -> list[Path]:
+    """By name; the pattern itself where it exists as a path, or matches nothing."""
+    if os.path.lexists(folder / pattern):
+        return [folder / pattern]
+    names = sorted(glob(pattern, root_dir=folder, recursive=True))
+    return [folder / name for name in names or [pattern]]
+
+
+def _listed(file: Path) -> Iterator[Path]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"the list {file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise InputError(f"{file} is not text in UTF-8: give a list with one path in each line")
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if not lines:
+        raise InputError(f"the list {file} names no video: write one path in each line")
+    for line in lines:
+        for path in _matches(line, file.parent):
+            yield from _videos_in(path)
+
+
+def _videos_in(path: Path) -> list[Path]:
+    """Those in a folder of videos; anything else is itself a source."""
+    try:
+        files = sorted(path.iterdir()) if os.path.isdir(path) else []
+    except OSError:  # opening it will say why
+        return [path]
+    files = [file for file in files if not file.name.startswith(".") and os.path.isfile(file)]
+    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    if videos and images:
+        raise InputError(
+            f"the folder {path} holds videos ({videos[0].name}) and images ({images[0].name}): "
+            f"name the videos themselves, or give the images a folder of their own"
+        )
+    return videos or [path]
+
+
+def _each_once(sources: Iterator[Path]) -> list[Path]:
+    first: dict[Path, Path] = {}
+    again: dict[Path, None] = {}
+    for source in sources:
+        place = source.resolve()
+        if place in first:
+            again[first[place]] = None
+        first.setdefault(place, source)
+    if again:
+        named = [str(source) for source in again]
+        rest = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        _log.warning("named more than once, taken once: %s%s", ", ".join(named[:3]), rest)
+    return list(first.values())
