@@ -39,14 +39,13 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.output.npz import Provenance, atomic_path, package_version, save_motion
 from temporal_hmr.output.overlay import write_video
-from temporal_hmr.rendering.renderer import Renderer
+from temporal_hmr.rendering.renderer import Renderer, find_pictures
 from temporal_hmr.rendering.settings import RenderingConfig
 from temporal_hmr.skeleton import COCO23
 
 CLIPS_PER_SHARD = 32
 CLIPS_AT_ONCE = 8
 """Rendered together; more would only take more memory."""
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 SHEET_ROWS, SHEET_COLUMNS = 6, 8
 FPS = 30.0
 VIDEOS = RenderingConfig(side=960, sharp_share=1.0, motion_blur_share=0.0, noise=4.0)
@@ -184,16 +183,6 @@ def choose_subjects(
     if not kept:
         raise InputError("no subject is left to render: --except names them all")
     return [take for take in takes if take.subject in kept]
-
-
-def find_pictures(folder: Path | None) -> list[Path]:
-    """Image files of a folder, in order of name; raises `InputError` if there are none."""
-    if folder is None:
-        return []
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    if not found:
-        raise InputError(f"{folder} holds no pictures ({', '.join(sorted(PICTURES))})")
-    return found
 
 
 def in_processes(job: Job, shards: list[int], workers: int) -> Iterator[int]:

@@ -52,6 +52,13 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
         metavar="FOLDER",
         help="with rendered clips: clips of other subjects to judge by",
     )
+    add(
+        "--backgrounds",
+        type=Path,
+        metavar="FOLDER",
+        help="with rendering in the configuration: pictures to hang behind people",
+    )
+    add("--start", type=Path, metavar="FILE", help="weights of a whole model to go on from")
     add("--tokenizer", type=Path, metavar="FILE", help="a trained keypoint tokenizer")
     add("--smpl", type=Path, metavar="FOLDER", help="SMPL bodies, for datasets ($SMPL_DIR)")
     add("--rotations", type=Path, metavar="FILE", help="a trained rotation tokenizer")
@@ -83,9 +90,11 @@ def _train(options: Namespace, folder: Path, device: "torch.device") -> Path:
     given = Given(
         options.data,
         options.held_out,
+        backgrounds=options.backgrounds,
         keypoints=options.tokenizer,
         rotations=options.rotations,
         classifier=options.classifier,
+        start=options.start,
         smpl=options.smpl,
     )
     return train(config, given, folder, device)
@@ -100,7 +109,15 @@ def _train_rotations(
     from temporal_hmr.training.rotation_task import RotationTrainingConfig, train_rotations
     from temporal_hmr.training.run import claim
 
-    for name in ("held_out", "tokenizer", "rotations", "classifier", "smpl"):
+    for name in (
+        "held_out",
+        "backgrounds",
+        "start",
+        "tokenizer",
+        "rotations",
+        "classifier",
+        "smpl",
+    ):
         if getattr(options, name):
             raise InputError(
                 f"--{name.replace('_', '-')} does nothing for a rotation tokenizer: leave it out"

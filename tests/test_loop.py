@@ -326,7 +326,18 @@ def test_processes_never_share_a_seed() -> None:
     assert step_seed(2, 5) == 2_000_011, "the first process draws as one alone"
 
 
-@pytest.mark.parametrize("name", ["temporal", "temporal_images", "temporal_images_small", "smoke"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "temporal",
+        "temporal_images",
+        "temporal_images_small",
+        "smoke",
+        "video_datasets",
+        "finetune_3dpw",
+    ],
+)
 def test_shipped_configurations_are_valid(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml", TrainingConfig)
-    assert config.frame_training is not None and config.motion_training is not None
+    lessons = [lesson.kind for lesson in config.lessons()]
+    assert len(lessons) > 1 and lessons[-1] == "motion"

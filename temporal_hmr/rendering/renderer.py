@@ -15,6 +15,7 @@ from temporal_hmr.batch import CropWindow
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.data.scene import Scene
+from temporal_hmr.errors import InputError
 from temporal_hmr.rendering.backdrops import (
     Photo,
     Place,
@@ -31,7 +32,7 @@ from temporal_hmr.rendering.occluders import Occluders, surfaces
 from temporal_hmr.rendering.patterns import Patterns
 from temporal_hmr.rendering.settings import RenderingConfig
 from temporal_hmr.rendering.view import View
-from temporal_hmr.video import read_image
+from temporal_hmr.video import IMAGE_SUFFIXES, read_image
 
 _PICTURE_SIDE = 1280
 """A user's pictures are made no larger than this."""
@@ -297,6 +298,16 @@ def _blacken_outside(image: UInt8[ndarray, "side side 3"], view: View) -> None:
     edge = (view.image_size - view.corner) * view.scale
     right, bottom = np.ceil(edge - 0.5).clip(0, view.side).astype(int)
     image[:top], image[bottom:], image[:, :left], image[:, right:] = 0, 0, 0, 0
+
+
+def find_pictures(folder: Path | None) -> list[Path]:
+    """Image files of a folder, in order of name; raises `InputError` if there are none."""
+    if folder is None:
+        return []
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise InputError(f"{folder} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return found
 
 
 def _fitted(picture: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "height width 3"]:

@@ -18,7 +18,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 LAST = "last.pt"
 BEST = "best.safetensors"
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Progress:
 
 def save(state: State, progress: Progress, folder: Path) -> None:
     """Write `last.pt`; whenever the process is killed, a whole one lies there."""
-    partial = folder / (LAST + _PARTIAL)
+    partial = folder / (LAST + PARTIAL)
     with partial.open("wb") as file:
         torch.save(
             {
@@ -109,12 +109,12 @@ def _take_over(saved: dict[str, Any], state: State) -> Progress:
 
 def remove_partial(folder: Path) -> None:
     """Delete what a killed process left half-written."""
-    for path in folder.glob(f"*{_PARTIAL}"):
+    for path in folder.glob(f"*{PARTIAL}"):
         path.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file such that either its old or its new text is there at any time."""
-    partial = path.with_name(path.name + _PARTIAL)
+    partial = path.with_name(path.name + PARTIAL)
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -24,9 +24,10 @@ from temporal_hmr.training.checkpoints import (
 from temporal_hmr.training.journal import Journal
 from temporal_hmr.training.optimizers import movers
 from temporal_hmr.training.settings import LoopSettings
-from temporal_hmr.training.step import Step, Task
+from temporal_hmr.training.step import Shows, Step, Task
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+LOOKS = "looks"
 STEPS_PER_LINE = 50
 MOST_SKIPPED = 50
 """Steps in a row without a finite gradient before a run gives up."""
@@ -38,7 +39,8 @@ def fit(
     """Train, resuming from `folder` if an unfinished run lies there; returns the averaged weights.
 
     Batches are drawn with a generator seeded by step, so an interrupted run continues on the same
-    batches as an uninterrupted one. The log is `log.jsonl` in the folder, the state `last.pt`.
+    batches as an uninterrupted one. The log is `log.jsonl` in the folder, the state `last.pt`; of
+    tasks that can show something, each evaluation leaves a picture in `looks`.
     Under `torchrun` all processes call this; the first one writes and evaluates.
     Raises `InputError` if the folder holds a run with other parameters, if settings do not go
     with module, figures, device or number of processes, and if the loss stops being a number.
@@ -47,7 +49,7 @@ def fit(
     if settings.precision == "float16" and device.type != "cuda":
         raise InputError(f"precision: float16 needs CUDA; on {device.type} take bfloat16")
     clips = distributed.own_share(settings.clips, settings.accumulate)
-    state = _prepare(task.module.to(device), settings)
+    state = new_state(task.module.to(device), settings)
     progress = resume(state, folder)
     distributed.require_same_step(progress.step, device)
     keeper = _Keeper(task, state, settings, folder, progress) if distributed.is_first() else None
@@ -76,7 +78,7 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def _prepare(module: AnyModule, settings: LoopSettings) -> State[AnyModule]:
+def new_state(module: AnyModule, settings: LoopSettings) -> State[AnyModule]:
     """The state of a beginning run."""
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     scaler = GradScaler("cuda", enabled=settings.precision == "float16")
@@ -142,6 +144,9 @@ class _Keeper:
     def _evaluate(self) -> None:
         figures = self.task.evaluate(self.state.averaged)
         self.journal.evaluation(figures)
+        if self.settings.looks and isinstance(self.task, Shows):
+            path = self.folder / LOOKS / f"step_{self.progress.step:06}.png"
+            self.task.show(self.state.averaged, path)
         if self.settings.best_by is None:
             return
         name, value = f"{self.settings.best_is} {self.settings.best_by}", self._figure(figures)

@@ -26,11 +26,15 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
+from temporal_hmr.rendering.renderer import Renderer, find_pictures
+from temporal_hmr.rendering.settings import RenderingConfig
 from temporal_hmr.training.dataset_source import DatasetWindows
 from temporal_hmr.training.prefetch import Prefetched
 from temporal_hmr.training.sources import MocapWindows, RenderedWindows, Source
 
 _log = logging.getLogger(__name__)
+_OF_MOCAP = ("mocap", "augmentation", "noise", "pseudo_labels", "rendering")
+"""Settings of how motion capture becomes windows."""
 
 
 class MocapConfig(Config):
@@ -81,6 +85,8 @@ class DataConfig(Config):
     noise: DetectorNoise = DetectorNoise()
     pseudo_labels: PseudoLabels | None = None
     """Makes some labels as wrong as fits to pictures are, to measure what that does."""
+    rendering: RenderingConfig | None = None
+    """Draw motion capture as it trains, for models of images; the side is the model's."""
     datasets: DatasetsConfig | None = None
     """Learn from these instead of motion capture."""
     workers: int = Field(default=0, ge=0)
@@ -95,12 +101,16 @@ class Given:
     """Motion capture, rendered clips, or a folder with a folder for each dataset."""
     held_out: Many[Path] = ()
     """Rendered clips of other subjects to judge by."""
+    backgrounds: Path | None = None
+    """Folder of pictures for behind the people who are rendered; None makes pictures up."""
     keypoints: Path | None = None
     """Weights of a keypoint tokenizer, which stay as they are; None trains one first."""
     rotations: Path | None = None
     """Weights of a rotation tokenizer, which a head of tokens needs."""
     classifier: Path | None = None
     """Weights of PCT's classifier of images, which an encoder with one needs."""
+    start: Path | None = None
+    """Weights of a whole model to go on from; tokenizers and classifier are in them."""
     smpl: Path | None = None
     """Folder of SMPL bodies, for datasets whose labels are SMPL's."""
 
@@ -110,6 +120,7 @@ class Given:
             "keypoints": self.keypoints,
             "rotations": self.rotations,
             "classifier": self.classifier,
+            "start": self.start,
         }
         for name, path in weights.items():
             if path is not None and not path.is_file():
@@ -119,6 +130,11 @@ class Given:
 
 def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
     """Windows to learn from; raises `InputError` where settings and data do not go together."""
+    if given.backgrounds is not None and config.rendering is None:
+        raise InputError(
+            "--backgrounds are for people who are rendered as they train: leave them out, or give "
+            "the configuration rendering: {}"
+        )
     if config.datasets is not None:
         return _datasets(config, config.datasets, model, given)
     if model.body != "open":
@@ -130,11 +146,7 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
         raise InputError(
             "--held-out goes with rendered clips; of motion capture mocap.held_out says who judges"
         )
-    if (side := model.image_side()) is not None:
-        raise InputError(
-            f"this model looks at images of {side} pixels: give clips rendered with "
-            "scripts/render_clips.py as --data, not motion capture"
-        )
+    renderer = _renderer(config.rendering, model.image_side(), given, body)
     takes = read_takes(given.data)
     training, judging = split_subjects(takes, config.mocap.held_out, config.mocap.ignored)
     return MocapWindows(
@@ -145,6 +157,7 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
         config.noise,
         model.window,
         config.pseudo_labels,
+        renderer,
     )
 
 
@@ -166,10 +179,33 @@ def ahead(source: Source, workers: int) -> Iterator[Source]:
         _log.warning("%s", source.cutter.unreadable.summary())
 
 
+def _renderer(
+    settings: RenderingConfig | None, side: int | None, given: Given, body: PosedBody
+) -> Renderer | None:
+    """What draws motion capture for a model that looks at images of so many pixels, if it does."""
+    if side is None:
+        if settings is not None:
+            raise InputError("rendering does nothing for a model of keypoints: leave it out")
+        return None
+    if settings is None:
+        raise InputError(
+            f"this model looks at images of {side} pixels: rendering: {{}} in the configuration "
+            "draws motion capture as it trains; or give clips rendered with "
+            "scripts/render_clips.py as --data"
+        )
+    if "side" in settings.model_fields_set and settings.side != side:
+        raise InputError(
+            f"rendering.side is {settings.side}, the model looks at images of {side} pixels: leave "
+            "it out"
+        )
+    settings = settings.model_copy(update={"side": side})
+    return Renderer(body.body, settings, find_pictures(given.backgrounds))
+
+
 def _rendered(
     config: DataConfig, model: HmrConfig, given: Given, body: PosedBody
 ) -> RenderedWindows:
-    _refuse_idle(config, ("mocap", "augmentation", "noise", "pseudo_labels"), "rendered clips")
+    _refuse_idle(config, _OF_MOCAP, "rendered clips")
     train = RenderedClips.open(given.data)
     if not given.held_out:
         raise InputError("give clips of other subjects to judge by with --held-out FOLDER")
@@ -188,7 +224,7 @@ def _datasets(
 ) -> Source:
     if given.held_out:
         raise InputError("--held-out does nothing with datasets: leave it out")
-    unused = ("mocap", "augmentation", "pseudo_labels", *(() if datasets.detector else ("noise",)))
+    unused = [name for name in _OF_MOCAP if name != "noise" or not datasets.detector]
     _refuse_idle(config, unused, "datasets")
     bodies = Bodies(given.smpl)
     body = load_body() if model.body == "open" else bodies.of("neutral").float()
@@ -215,7 +251,7 @@ def _datasets(
     return DatasetWindows(read(datasets.train), weights, read(datasets.judge), cutter)
 
 
-def _refuse_idle(config: DataConfig, names: tuple[str, ...], source: str) -> None:
+def _refuse_idle(config: DataConfig, names: Many[str], source: str) -> None:
     """Raise `InputError` for settings that were made and that this kind of data does not read."""
     made = [name for name in names if name in config.model_fields_set]
     if made:

@@ -28,7 +28,7 @@ from temporal_hmr.training.distributed import is_first, wait_for_all
 from temporal_hmr.training.loop import LoopSettings, fit, make_folder
 from temporal_hmr.training.opening import DataConfig, Given, ahead, open_source
 from temporal_hmr.training.rotation_task import CHECKPOINT_KIND as ROTATION_KIND
-from temporal_hmr.training.sources import Source
+from temporal_hmr.training.sources import Source, without_images
 from temporal_hmr.training.tasks import KEYPOINT_KIND, HmrTask, Lesson, TokenizerTask
 
 CLASSIFIER_KIND = "image-pose-tokens"
@@ -42,6 +42,7 @@ FREE_TO_CHANGE = (
     "best_by",
     "best_is",
     "tensorboard",
+    "looks",
 )
 """Settings of a lesson that may differ when a run is continued."""
 
@@ -113,20 +114,26 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     `model.safetensors`. Raises `InputError` if configuration, data, earlier weights or folder do
     not go together.
     """
-    rotations = _rotations(config.model, given.rotations)
+    _refuse_with_start(config, given)
+    rotations = None if given.start else _rotations(config.model, given.rotations)
     windows = open_source(config, config.model, given)
     short = windows.of_length(config.short_clip)
     lessons = config.lessons()
     sources = [windows.of_length(config.model.window) if each.long else short for each in lessons]
     claim(folder, config, given.hashes())
-    tokenizer = _keypoints(config, short, folder, device, given.keypoints)
+    tokenizer = None
+    if given.start is None:
+        tokenizer = _keypoints(config, without_images(short), folder, device, given.keypoints)
     if not lessons:
         if tokenizer is None or given.keypoints is not None:
             raise InputError("the configuration has nothing to train: give it frame_training")
         return folder / TOKENIZER
     torch.manual_seed(lessons[0].settings.seed)
     model = Hmr(config.model, tokenizer, rotations)
-    _fill_classifier(model, given.classifier)
+    if given.start is None:
+        _fill_classifier(model, given.classifier)
+    else:
+        _begin_from(model, given.start)
     for lesson, source in zip(lessons, sources, strict=True):
         with ahead(source, config.workers) as prepared:
             task = HmrTask(model, prepared, config.losses, device, lesson.kind, config.tals)
@@ -136,6 +143,33 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     if is_first():
         save_checkpoint(model, model.config, CHECKPOINT_KIND, path, half=True)
     return path
+
+
+def _refuse_with_start(config: TrainingConfig, given: Given) -> None:
+    """Raise `InputError` for what trained weights of a whole model leave nothing to do for."""
+    if given.start is None:
+        return
+    idle = {
+        "tokenizer_training": config.tokenizer_training,
+        "--tokenizer": given.keypoints,
+        "--rotations": given.rotations,
+        "--classifier": given.classifier,
+    }
+    for name, value in idle.items():
+        if value is not None:
+            raise InputError(f"{name}: the weights given with --start have it inside: leave it out")
+
+
+def _begin_from(model: Hmr, path: Path) -> None:
+    stored = read_config(path, CHECKPOINT_KIND, HmrConfig)
+    names = [name for name in HmrConfig.model_fields if name != "window"]
+    differing = [name for name in names if getattr(stored, name) != getattr(model.config, name)]
+    if differing:
+        raise InputError(
+            f"{path} has other settings than the configuration (model.{differing[0]}): "
+            "a model goes on as it was"
+        )
+    load_weights(model, path)
 
 
 def _keypoints(

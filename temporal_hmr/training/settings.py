@@ -38,6 +38,8 @@ class LoopSettings(Config):
     """A figure of the evaluation: the weights at its best value are `best.safetensors`."""
     best_is: Literal["lowest", "highest"] = "lowest"
     tensorboard: bool = False
+    looks: bool = True
+    """Whether each evaluation of a model also draws a picture of what it makes of some windows."""
     seed: int = 0
 
     @model_validator(mode="before")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -11,11 +12,16 @@ from typing_extensions import Self
 from temporal_hmr.batch import BodyTarget, CropWindow
 from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise
 from temporal_hmr.data.pseudo_labels import PseudoLabels
-from temporal_hmr.data.rendered import RenderedClips
+from temporal_hmr.data.rendered import RenderedClips, valid_clips
 from temporal_hmr.data.synthetic import Augmentation, MotionBank, synthesise
+from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import PosedBody
+from temporal_hmr.rendering.renderer import Renderer
 
 EVALUATION_CLIPS = 96
+EVALUATION_FRAMES = 768
+"""Drawn to judge by; fewer clips if they are long. At 256 pixels a set is 150 MB, and kept."""
+_ATTEMPTS = 100
 UNVARIED = Augmentation(
     frame_interval=(1 / 30, 1 / 30),
     speed=(1.0, 1.0),
@@ -51,7 +57,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class MocapWindows:
-    """Motion capture seen through random cameras and a detector."""
+    """Motion capture seen through random cameras and a detector.
+
+    With a renderer windows have images, drawn as they are asked for. It may draw in several threads
+    at once: what it holds stays as it is, and every clip has random numbers of its own.
+    """
 
     train: MotionBank
     judge: MotionBank
@@ -61,29 +71,67 @@ class MocapWindows:
     frames: int
     pseudo: PseudoLabels | None = None
     """Makes pseudo-labels of some of the truth that trains; what judges stays true."""
+    renderer: Renderer | None = None
 
     def of_length(self, frames: int) -> "MocapWindows":
-        return replace(self, frames=frames)
+        return self if frames == self.frames else replace(self, frames=frames)
 
     def draw(self, clips: int, generator: Generator) -> Labelled:
-        shape, augmentation = (clips, self.frames), self.augmentation
+        """Raises `InputError` if the detector leaves next to nothing to draw images of."""
         # Geometry in float32 whatever the loop trains in: bfloat16 truth shakes by millimetres.
         with torch.autocast("cpu", enabled=False):
-            window, target = synthesise(
-                self.train, self.body, shape, augmentation, self.noise, generator
-            )
+            window, target = self._seen(self.train, clips, self.augmentation, self.noise, generator)
             if self.pseudo is not None:
                 target = self.pseudo.replace_some(target, self.body.body, generator)
             return window, target
 
     def held_out(self) -> Mapping[str, Labelled]:
         """Held-out subjects seen through a perfect detector, and through one like those of use."""
-        return {"clean": self._judged(CLEAN), "noisy": self._judged(self.noise)}
+        return self._judged
 
-    def _judged(self, noise: DetectorNoise) -> Labelled:
-        shape = (EVALUATION_CLIPS, self.frames)
-        generator = Generator().manual_seed(20)
-        return synthesise(self.judge, self.body, shape, UNVARIED, noise, generator)
+    @cached_property
+    def _judged(self) -> Mapping[str, Labelled]:
+        """Made once: images take their time, and memory."""
+        clips = EVALUATION_CLIPS
+        if self.renderer is not None:
+            clips = min(clips, max(EVALUATION_FRAMES // self.frames, 1))
+        return {
+            name: self._seen(self.judge, clips, UNVARIED, noise, Generator().manual_seed(20))
+            for name, noise in (("clean", CLEAN), ("noisy", self.noise))
+        }
+
+    def _seen(
+        self,
+        bank: MotionBank,
+        clips: int,
+        augmentation: Augmentation,
+        noise: DetectorNoise,
+        generator: Generator,
+    ) -> Labelled:
+        def made(count: int) -> Labelled:
+            shape = (count, self.frames)
+            return synthesise(bank, self.body, shape, augmentation, noise, generator, self.renderer)
+
+        batch = made(clips)
+        if self.renderer is None:
+            return batch
+        # A clip that shows nothing is black, and batch statistics would take notice of it.
+        for _ in range(_ATTEMPTS):
+            missing = clips - int(batch[0].valid.any(1).sum())
+            if missing == 0:
+                return batch
+            batch = valid_clips([batch, made(missing)], clips)
+        raise InputError(
+            f"noise: of {clips} clips some showed next to nothing in {_ATTEMPTS} attempts: lower "
+            "noise.missing"
+        )
+
+
+def without_images(source: Source) -> Source:
+    """The same for who only looks at keypoints, if drawing can be spared."""
+    if isinstance(source, MocapWindows) and source.renderer is not None:
+        return replace(source, renderer=None)
+    return source
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import contextlib
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -43,6 +43,15 @@ class Task(Protocol[AnyModule, Batch]):
 
     def save(self, module: AnyModule, path: Path) -> None:
         """Write weights with the settings that built the module."""
+        ...
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """What a task may do besides, for people to look at."""
+
+    def show(self, module: Any, path: Path) -> None:
+        """Draw what the module makes of held-out data, as a PNG."""
         ...
 
 

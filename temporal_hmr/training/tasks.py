@@ -1,7 +1,7 @@
 """What one training step means for the keypoint tokenizer and for the body model."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.token_motion import TokenMotionConfig, draw_hidden
 from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
+from temporal_hmr.training import looks
 from temporal_hmr.training.batches import mapped, to_device
 from temporal_hmr.training.sources import Labelled, Source
 from temporal_hmr.training.tals_terms import tals_terms
@@ -109,6 +110,7 @@ class HmrTask:
         self.tals = tals
         self.body = windows.body if device.type == "cpu" else _copy_to(windows.body, device)
         self._frozen = self._freeze_the_rest()
+        self._examples: dict[str, Labelled] | None = None
 
     def release(self, model: Hmr) -> None:
         """Let the next lesson train what this one kept still."""
@@ -185,31 +187,66 @@ class HmrTask:
         """Errors on held-out windows, with and without the temporal module."""
         module.eval()
         figures: dict[str, float] = {}
-        for name, labelled in self.windows.held_out().items():
+        held_out = self.windows.held_out()
+        self._show_some_of(held_out)
+        for name, labelled in held_out.items():
             for kind, temporal in (("", True), ("_per_frame", False)):
                 if temporal and self.lesson == "frames":
                     continue
-                scores = self._errors(module, labelled, temporal)
+                predicted = self._predicted(module, labelled, temporal)
+                scores = _errors(*predicted, labelled)
                 figures |= {f"{name}{kind}_{key}": value for key, value in scores.items()}
         return {key: round(value, 3) for key, value in figures.items()}
+
+    @torch.no_grad()
+    def show(self, module: Hmr, path: Path) -> None:
+        """Draw a few of the windows that judge, with what the lesson teaches to say of them."""
+        module.eval()
+        seen, errors = [], []
+        for name, labelled in self._show_some_of().items():
+            joints, keypoints = self._predicted(module, labelled, self.lesson != "frames")
+            for number in range(len(joints)):
+                one = slice(number, number + 1)
+                clip = mapped(labelled, lambda tensor, one=one: tensor[one])
+                found = _errors(joints[one], keypoints[one], clip)
+                errors += [found["mpjpe"]] if "mpjpe" in found else []
+                title = looks.title(name, found.get("mpjpe"), found.get("pixels"))
+                seen.append(looks.Look(title, *clip, keypoints[number]))
+        looks.write_sheet(looks.sheet(seen, errors), path)
 
     def save(self, module: Hmr, path: Path) -> None:
         save_checkpoint(module, module.config, CHECKPOINT_KIND, path, half=True)
 
-    def _errors(self, module: Hmr, labelled: Labelled, temporal: bool) -> dict[str, float]:
-        window, target = labelled
+    def _show_some_of(self, held_out: Mapping[str, Labelled] | None = None) -> dict[str, Labelled]:
+        """Those to show: copies of some, chosen once, as reading all again may take long."""
+        if self._examples is None:
+            self._examples = looks.chosen(held_out or self.windows.held_out())
+        return self._examples
+
+    def _predicted(
+        self, module: Hmr, labelled: Labelled, temporal: bool
+    ) -> tuple[Float[Tensor, "B T 24 3"], Float[Tensor, "B T J 2"]]:
+        """Joints, and keypoints in the box."""
         joints, keypoints = [], []
         for some, _ in in_parts(labelled):
             prediction = self._predict(module, to_device(some, self.device), temporal)
             joints.append(prediction.joints.cpu())
             keypoints.append(prediction.keypoints.cpu())
-        known = window.valid[..., None] & target.has_joints
-        figures = window_errors(torch.cat(joints), target.joints, known)
-        seen = window.valid[..., None] & target.has_keypoints & _near_box(target.keypoints)
-        distance = torch.linalg.vector_norm(torch.cat(keypoints) - target.keypoints, dim=-1)
-        if seen.any():
-            figures["pixels"] = 128 * float(distance[seen].mean())
-        return figures
+        return torch.cat(joints), torch.cat(keypoints)
+
+
+def _errors(
+    joints: Float[Tensor, "B T 24 3"], keypoints: Float[Tensor, "B T J 2"], labelled: Labelled
+) -> dict[str, float]:
+    """Of predictions: `window_errors`, and pixels of a 256-pixel crop."""
+    window, target = labelled
+    known = window.valid[..., None] & target.has_joints
+    figures = window_errors(joints, target.joints, known)
+    seen = window.valid[..., None] & target.has_keypoints & _near_box(target.keypoints)
+    distance = torch.linalg.vector_norm(keypoints - target.keypoints, dim=-1)
+    if seen.any():
+        figures["pixels"] = 128 * float(distance[seen].mean())
+    return figures
 
 
 def window_errors(
