@@ -147,18 +147,23 @@ def test_a_file_of_the_published_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "config"),
+    ("sizes", "config", "guided"),
     [
-        (Sizes(), SwinConfig()),
-        (Sizes(swin=192, heads=(6, 12, 24, 48)), SwinConfig(width=192, heads=(6, 12, 24, 48))),
+        (Sizes(), SwinConfig(), True),
+        (Sizes(), SwinConfig(), False),
+        (
+            Sizes(swin=192, heads=(6, 12, 24, 48)),
+            SwinConfig(width=192, heads=(6, 12, 24, 48)),
+            True,
+        ),
         (
             Sizes(swin=256, heads=(8, 16, 32, 64), depths=(2, 2, 42, 2)),
             SwinConfig(width=256, heads=(8, 16, 32, 64), depths=(2, 2, 42, 2)),
+            False,
         ),
     ],
-    ids=["base", "large", "huge"],
+    ids=["base", "base without guide", "large", "huge without guide"],
 )
-@pytest.mark.parametrize("guided", [True, False], ids=["guided", "unguided"])
 def test_sizes_are_read_off_the_shapes(sizes: Sizes, config: SwinConfig, guided: bool) -> None:
     sizes = replace(sizes, guided=guided)
     shapes = swin_shapes("backbone.", sizes) | head_shapes(sizes) | tokenizer_shapes(sizes)
