@@ -51,7 +51,11 @@ def one_euro_smpl(
     min_cutoff: float = 1.0,
     beta: float = 0.5,
 ) -> SmplParams:
-    """A motion through `one_euro`, looking back only"""
+    """A motion through `one_euro`; rotations number by number, then made rotations again.
+
+    `min_cutoff` in Hz; `beta` per unit of a rotation matrix, or per metre, and second. Raises
+    `InputError` as `one_euro` does.
+    """
     return _filtered(smpl, lambda values: one_euro(values, times, min_cutoff, beta))
 
 
@@ -71,8 +75,11 @@ def savitzky_golay_smpl(smpl: SmplParams, window: int = 11, order: int = 2) -> S
 def _filtered(
     smpl: SmplParams, change: Callable[[Float[ndarray, "T C"]], Float[ndarray, "T C"]]
 ) -> SmplParams:
-    """Matrices are filtered number by number and made rotations again: whatever frame they are
-    stated in, the result is the same."""
+    """Rotation matrices filtered number by number and made rotations again.
+
+    A linear filter gives the same whatever frame the motion is stated in; one-euro nearly so, as
+    its cut-off follows each number's own speed.
+    """
     rotations = smpl.rotations()
     together = torch.cat([rotations.flatten(1), smpl.transl], 1)
     changed = torch.from_numpy(change(together.double().numpy())).to(together)

@@ -1,4 +1,4 @@
-"""Train tokenizer, frames, then motion: `python -m temporal_hmr.train CONFIG --data FOLDER`.
+"""Train the lessons of a configuration: `python -m temporal_hmr.train CONFIG --data FOLDER`.
 
 On several GPUs: `torchrun --nproc-per-node GPUS -m temporal_hmr.train CONFIG --data FOLDER`.
 

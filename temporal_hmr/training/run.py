@@ -1,4 +1,4 @@
-"""A whole run: tokenizer, frames, then motion, from whatever source there is."""
+"""A whole run: the lessons of a configuration in order, from whatever source there is."""
 
 import json
 from collections.abc import Mapping
