@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_model import TINY_MODEL
 from toy_mocap import write_mocap
 from toy_task import ToyTask, settings, trained
 
@@ -17,18 +18,14 @@ from temporal_hmr.training.distributed import STRIDE
 
 TESTS = Path(__file__).parent
 LESSONS = ("tokenizer", "frames", "motion", "rotations")
-CONFIG = """
-mocap: {held_out: [b]}
-model:
-  tokenizer: {width: 16, layers: 1, codes: 32, code_dim: 8, tokens: 6}
-  encoder: {width: 32, heads: 2}
-  decoder: {heads: 2, layers: 1}
-  motion: {heads: 2, layers: 1}
-  window: 6
+CONFIG = (
+    TINY_MODEL
+    + """
 tokenizer_training: {steps: 3, clips: 4, save_every: 3, warmup: 2}
 frame_training: {steps: 3, clips: 4, save_every: 3, warmup: 2, accumulate: 2}
 motion_training: {steps: 2, clips: 4, save_every: 2, warmup: 2, best_by: clean_pa_mpjpe}
 """
+)
 ROTATIONS = """
 held_out: [b]
 vertices: 20

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_model import TINY_MODEL
 from torch import nn
 from toy_mocap import write_mocap
 from toy_task import TIMES, ToyTask, require_equal, rows, trained
@@ -17,19 +18,15 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.training import checkpoints, journal, loop
 from temporal_hmr.training.run import TrainingConfig, claim
 
-CONFIG = """
-mocap: {held_out: [b]}
-model:
-  tokenizer: {width: 16, layers: 1, codes: 32, code_dim: 8, tokens: 6}
-  encoder: {width: 32, heads: 2}
-  decoder: {heads: 2, layers: 1}
-  motion: {heads: 2, layers: 1}
-  window: 6
+CONFIG = (
+    TINY_MODEL
+    + """
 tokenizer_training: {steps: 8, clips: 4, save_every: 3, warmup: 2, evaluate_every: 50}
 frame_training: {steps: 8, clips: 4, save_every: 1, warmup: 2, evaluate_every: 50}
 motion_training:
   {steps: 8, clips: 4, save_every: 3, warmup: 2, evaluate_every: 4, best_by: clean_pa_mpjpe}
 """
+)
 DOOR = """
 import os, signal, sys, time
 import torch

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_model import TINY_MODEL
 from toy_mocap import write_mocap
 
 from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
@@ -15,18 +16,14 @@ from temporal_hmr.recover import load_model
 from temporal_hmr.train import main
 from temporal_hmr.training.step import Step
 
-CONFIG = """
-mocap: {held_out: [b]}
-model:
-  tokenizer: {width: 16, layers: 1, codes: 32, code_dim: 8, tokens: 6}
-  encoder: {width: 32, heads: 2}
-  decoder: {heads: 2, layers: 1}
-  motion: {heads: 2, layers: 1}
-  window: 8
+CONFIG = (
+    TINY_MODEL
+    + """
 tokenizer_training: {steps: 6, clips: 4, save_every: 3, warmup: 2}
 frame_training: {steps: 4, clips: 4, save_every: 4, warmup: 2, learning_rate: 0.003}
 motion_training: {steps: 8, clips: 4, save_every: 4, warmup: 2, learning_rate: 0.003}
 """
+)
 
 
 @pytest.fixture
