@@ -6,7 +6,8 @@
 prints how much there is of people, frames and labels, where the joints are, how far projected
 joints lie from the annotated keypoints (swapped axes, other cameras and wrong orders of joints show
 there), and what is broken. With `--overlays` it draws keypoints and projected joints into one
-picture of each sequence.
+picture of each sequence. With `--shards` it writes what it read as a few large files, which train
+like the dataset itself; the same command continues what was interrupted.
 """
 
 import argparse
@@ -26,16 +27,19 @@ from numpy import ndarray
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.command_line import DoorParser, Stage, run_door
+from temporal_hmr.configuration import parse_config
 from temporal_hmr.crops import extents
+from temporal_hmr.data.clip_images import Unreadable, read_frames
 from temporal_hmr.data.datasets import DATASETS, read_sequences
-from temporal_hmr.data.sequence import Sequence, VideoFrames
+from temporal_hmr.data.sequence import Sequence, ShardFrames
 from temporal_hmr.data.sequence_parts import NEAREST, place_in_camera
+from temporal_hmr.data.shard_plan import describe, make_shards, missing_shards
+from temporal_hmr.data.shard_plan import report as report_on_shards
+from temporal_hmr.data.shards import ShardSettings
 from temporal_hmr.data.take import MocapTake
-from temporal_hmr.decoding import decord_images
 from temporal_hmr.errors import InputError
 from temporal_hmr.output.npz import atomic_path
 from temporal_hmr.skeleton import COCO23, SMPL24
-from temporal_hmr.video import read_image
 
 FRAMES_CHECKED = 200
 """Of each sequence, evenly spaced, for what is measured; counts are of all frames."""
@@ -83,6 +87,8 @@ def main(arguments: Many[str] | None = None) -> None:
             for sequence in stage.track(sequences, len(sequences), "sequence")
         ]
         report = {"body": body.name, **report_on_sequences(checked, problems)}
+        if options.shards is not None:
+            report |= write_shards(sequences, options, body)
         if options.overlays is not None:
             write_overlays(checked, options.overlays)
     report = {"dataset": options.dataset, "part": options.part, **report}
@@ -216,7 +222,7 @@ def lines_of(report: dict[str, object]) -> list[str]:
     """The report for people to read."""
     lines = []
     for name, value in report.items():
-        if name in ("problems", "suspicious"):
+        if name in ("problems", "suspicious", "unreadable"):
             continue
         lines.append(f"{name.replace('_', ' ')}: {_written(value)}")
     suspicious = report.get("suspicious")
@@ -247,6 +253,28 @@ def _written(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def write_shards(
+    sequences: list[Sequence], options: argparse.Namespace, body: BodyModel
+) -> dict[str, object]:
+    """What is not there yet; returns what is to be reported of all."""
+    names = {"side": "side", "margin": "margin", "quality": "quality", "shard_frames": "frames"}
+    given = {name: getattr(options, option) for option, name in names.items()}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.whole_images and (idle := given.keys() & {"side", "margin"}):
+        raise InputError(f"--{min(idle)} does nothing to whole images: leave it out")
+    given["whole"] = options.whole_images
+    settings = parse_config(given, ShardSettings, "options of --shards")
+    description = describe(options.dataset, options.part, sequences, settings, body.name)
+    jobs = missing_shards(options.shards, description, sequences)
+    try:
+        made = make_shards(jobs, options.body, options.workers)
+        for _ in Stage("writing").track(made, len(jobs), "shard"):
+            pass
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the same command continues {options.shards}") from None
+    return report_on_shards(options.shards, description)
+
+
 def write_overlays(checked: Many[tuple[Sequence, Projection]], folder: Path) -> None:
     """A picture of each sequence, or of `OVERLAYS` of them, the first frame with labels."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -265,7 +293,7 @@ def draw_labels(sequence: Sequence, projection: Projection) -> UInt8[ndarray, "H
     labelled = projection.known.any(1) | (projection.size > 0)
     at = int(labelled.argmax())
     frame = projection.frames[at]
-    image = np.ascontiguousarray(np.rot90(_image(sequence, frame), -sequence.quarter_turns))
+    image = whole_image(sequence, frame)
     thick = max(1, round(max(image.shape) / 500))
     if np.isfinite(sequence.boxes[frame]).all():
         low, high = sequence.boxes[frame].round().astype(int).reshape(2, 2)
@@ -303,15 +331,15 @@ def _draw(
         cv2.circle(image, places[place], 2 * thick, color, -1, cv2.LINE_AA)
 
 
-def _image(sequence: Sequence, frame: int) -> UInt8[ndarray, "H W 3"]:
-    """As stored; raises `InputError` if it cannot be read."""
-    if not isinstance(sequence.images, VideoFrames):
-        return read_image(sequence.images[frame])
-    number = sequence.images.numbers[frame]
-    image = next(decord_images(sequence.images.path, number, number + 1), None)
-    if image is None:
-        raise InputError(f"frame {number} of {sequence.images.path} cannot be read")
-    return image
+def whole_image(sequence: Sequence, frame: int) -> UInt8[ndarray, "H W 3"]:
+    """Upright, black where a shard has nothing of it; raises `InputError` if it cannot be read."""
+    unreadable = Unreadable()
+    for _, image in read_frames(sequence, [frame], unreadable):
+        if not isinstance(sequence.images, ShardFrames):
+            return np.array(image)
+        matrix = sequence.images.of_stored(frame, np.eye(2, 3))
+        return cv2.warpAffine(image, matrix, sequence.image_size)
+    raise InputError(next(iter(unreadable.reasons.values())))
 
 
 def _parse(arguments: Many[str] | None) -> argparse.Namespace:
@@ -322,6 +350,15 @@ def _parse(arguments: Many[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, help="write the report here, as json")
     parser.add_argument("--overlays", type=Path, help="draw a picture of each sequence in here")
     parser.add_argument("--body", type=Path, help="body of SMPL parameters (default: the open one)")
+    shards = parser.add_argument_group("shards")
+    add = shards.add_argument
+    add("--shards", type=Path, metavar="DIR", help="write images and labels in large files here")
+    add("--whole-images", action="store_true", help="and not what is cut out around people")
+    add("--side", type=int, metavar="PX", help="of what is cut out, at most (512)")
+    add("--margin", type=float, metavar="X", help="sides of it over those of people's boxes (2)")
+    add("--quality", type=int, metavar="Q", help="of JPEG, 1 to 100 (90)")
+    add("--shard-frames", type=int, metavar="N", help="frames of a shard at most (4000)")
+    add("--workers", type=int, default=1, metavar="N", help="processes that write (1)")
     return parser.parse_args(arguments)
 
 

@@ -77,6 +77,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add("--keypoints", metavar="FROM",
         help="detected, dataset, or a folder of npz files (detected)")  # fmt: skip
     add("--focal", choices=("truth", "assumed"), help="focal length (truth; of videos assumed)")
+    add("--no-refine", action="store_true", help="leave bodies as the model has them")
     add("--subjects", nargs="+", metavar="NAME", help="of mocap: only these (all)")
     add("--seed", type=int, metavar="N", help="of mocap: cameras, bodies, noise (0)")
     add("--baselines", action="store_true", help="of mocap: also filters and the mean pose")
@@ -107,11 +108,14 @@ def _refuse_idle(options: Namespace) -> None:
     idle: tuple[str, ...] = mocap
     reads_results = options.dataset not in ("mocap", "clips", "videos")
     if not reads_results:
-        own = {"mocap": (*tracked[:-1], *scored), "clips": (*mocap, *tracked[:-1], *scored)}
+        own = {
+            "mocap": (*tracked[:-1], *scored),
+            "clips": (*mocap, *tracked[:-1], *scored, "no_refine"),
+        }
         videos = (*mocap, *tracked[:2], *scored[:-1])
         idle = (*own.get(options.dataset, videos), "skip_broken", "strict")
     elif options.predictions is not None:
-        idle = (*mocap, *tracked)
+        idle = (*mocap, *tracked, "no_refine")
     elif options.format is not None:
         idle = (*mocap, "format")
     if options.dataset != "3dpw":
@@ -207,6 +211,7 @@ def _track(
         keypoints="detected" if in_files else keypoints,
         keypoint_folder=Path(keypoints) if in_files else None,
         focal=options.focal or "truth",
+        refine=not options.no_refine,
     )
     try:
         predictions = track_sequences(
@@ -219,6 +224,7 @@ def _track(
         ("boxes", settings.boxes),
         ("keypoints", keypoints),
         ("focal length", settings.focal),
+        ("refined", "yes" if settings.refine else "no"),
         *_weights_fact(options),
     )
     return predictions, facts
@@ -229,19 +235,20 @@ def _mocap(options: Namespace) -> tuple["Results", Mapping[str, "LabelledSequenc
 
     from temporal_hmr.data.mocap import read_takes
     from temporal_hmr.evaluation.benchmark import shortcomings
-    from temporal_hmr.evaluation.mocap import chosen_takes, mocap_runs
+    from temporal_hmr.evaluation.mocap import MocapSettings, chosen_takes, mocap_runs
     from temporal_hmr.evaluation.tables import Results
     from temporal_hmr.recover import load_model
 
     protocols = _protocols(options)
     model = load_model(options.weights, torch.device("cpu"))
     takes = chosen_takes(read_takes(options.data), options.subjects)
-    seed = options.seed or 0
-    runs, sequences = mocap_runs(model, takes, protocols, seed, options.baselines)
+    settings = MocapSettings(options.seed or 0, options.baselines, not options.no_refine)
+    runs, sequences = mocap_runs(model, takes, protocols, settings)
     facts = (
         *_common_facts(options),
         ("subjects", ", ".join(options.subjects or ["all"])),
-        ("cameras, bodies and noise", f"random, seed {seed}"),
+        ("cameras, bodies and noise", f"random, seed {settings.seed}"),
+        ("refined", "yes" if settings.refine else "no"),
         *_weights_fact(options),
     )
     warnings = tuple(shortcomings(runs, options.skip_nan))
@@ -263,7 +270,9 @@ def _videos(options: Namespace, folder: Path) -> tuple["Results", Mapping[str, "
 
     def track(video: Path, person: "LabelledSequence") -> "Sequence[BodyMotion]":
         focal = float(person.camera.focal.mean()) if options.focal == "truth" else None
-        result = track_video(video, TrackSettings(weights=options.weights, focal=focal))
+        result = track_video(
+            video, TrackSettings(weights=options.weights, focal=focal, refine=not options.no_refine)
+        )
         result.save(folder / PREDICTIONS / video.stem)
         return result.motions
 

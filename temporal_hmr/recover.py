@@ -22,8 +22,9 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.reprojection import Reprojection, fit_to_keypoints
 from temporal_hmr.rotation import interpolate, nearest_rotation
-from temporal_hmr.skeleton import COCO23
+from temporal_hmr.skeleton import BLAZEPOSE23, COCO23
 from temporal_hmr.video import Frame
 
 CHECKPOINT_KIND = "hmr"
@@ -54,18 +55,20 @@ def recover(
     fps: float,
     temporal: bool = True,
     images: Iterable[Frame] | None = None,
+    fit: Reprojection | None = Reprojection(),
 ) -> BodyMotion:
     """The body of a tracked person in every frame from first to last sight.
 
     Frames in which they went unseen are filled in from their neighbours and marked as not
     observed. `temporal=False` leaves the temporal module out. A body other than the one that the
     model was trained on takes over the pose, and the shape whose skeleton is nearest. `images` are
-    the frames of the track in order (others are passed over), for models that look at them.
+    the frames of the track in order (others are passed over), for models that look at them. `fit`
+    says how the body is moved onto the detected keypoints; None leaves it as the model has it.
 
     Raises `InputError` if the track's keypoints are not the ones the model looks at, if it looks
     at images and there are none, or if it speaks of SMPL's shapes and the body is not SMPL.
     """
-    if track.skeleton != COCO23:
+    if track.skeleton not in (COCO23, BLAZEPOSE23):
         raise InputError(
             f"the model looks at {COCO23.name} keypoints, the track has {track.skeleton.name}"
         )
@@ -77,7 +80,12 @@ def recover(
     for starts, cut in _windows(seen, model, camera, images):
         window = cut.map(lambda tensor: tensor.to(device))
         with torch.inference_mode():
-            blend.add(starts, model(window, posed, temporal).smpl, readable(window.scores))
+            prediction = model(window, posed, temporal)
+        smpl = prediction.smpl
+        if fit is not None:
+            how = fit if temporal else fit.by_frame()
+            smpl = fit_to_keypoints(prediction, window, posed, track.skeleton, how)
+        blend.add(starts, smpl, readable(window.scores))
     smpl = on_body(blend.result(), trained, body)
     joints = body.joints(smpl.map(lambda tensor: tensor.to(body.v_template.dtype)))
     confidence = seen.keypoints[..., 2]

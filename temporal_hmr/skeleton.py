@@ -1,6 +1,6 @@
 """Named joint sets. Joints are addressed by name; an index never stands in code by itself."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,10 @@ COCO23 = Skeleton(
     ),
 )
 """COCO's 17 joints and the six feet points of COCO-WholeBody: what our models look at."""
+
+BLAZEPOSE23 = replace(COCO23, name="BLAZEPOSE23")
+"""The same names for what BlazePose means by them, which lies up to four centimetres elsewhere
+(`body.detector_points`); of its own joints those that have a name there, so no small toes."""
 
 BLAZEPOSE33 = Skeleton(
     "BLAZEPOSE33",

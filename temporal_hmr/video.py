@@ -260,7 +260,13 @@ def read_image(file: Path, silently: bool = True) -> UInt8[ndarray, "H W 3"]:
     except OSError as error:
         raise InputError(f"the image {file} cannot be opened: {error.strerror}") from error
     with silenced() if silently else contextlib.nullcontext():
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        image = decode_image(content)
     if image is None:
         raise InputError(f"{file} cannot be read as an image: replace it or take it away")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
+
+
+def decode_image(content: UInt8[ndarray, "bytes"]) -> UInt8[ndarray, "H W 3"] | None:
+    """What an image file holds in RGB, upright as its EXIF orientation says; None if no image."""
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

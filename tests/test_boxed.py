@@ -9,7 +9,7 @@ import pytest
 import temporal_hmr
 from temporal_hmr.motion import BodyMotion, Person2D
 from temporal_hmr.output.npz import load_motion
-from temporal_hmr.skeleton import COCO23
+from temporal_hmr.skeleton import BLAZEPOSE23, COCO23
 from temporal_hmr.video import Frame, open_clip
 
 SAMPLE = Path(temporal_hmr.__path__[0]) / "assets" / "sample.mp4"
@@ -49,7 +49,7 @@ def reader():
 
 def error(person: Person2D | None, points: np.ndarray) -> float:
     """Mean distance of confident keypoints from the true ones over the person's height."""
-    assert person is not None and person.skeleton == COCO23
+    assert person is not None and person.skeleton == BLAZEPOSE23
     distance = np.linalg.norm(person.keypoints[:, :2] - points, axis=-1)
     return distance[person.keypoints[:, 2] > 0.5].mean() / np.ptp(points[:, 1])
 

@@ -172,7 +172,7 @@ def test_mocap_goes_the_same_way(tmp_path: Path, capsys) -> None:
     with_baselines = ("-o", tmp_path / "more", "--subjects", "01", "--baselines")
     assert leave(*words[:-2], *with_baselines) == 0
     labels = [each["label"] for each in scores(tmp_path / "more")["runs"]]
-    assert len(labels) == 10
+    assert len(labels) == 12
     assert {
         "noisy keypoints, per frame, one-euro",
         "clean keypoints, mean pose of the sequence",

@@ -12,7 +12,7 @@ import temporal_hmr
 from temporal_hmr.errors import InputError
 from temporal_hmr.people.similarity import box_overlap, keypoint_similarity
 from temporal_hmr.people.tracker import Tracker
-from temporal_hmr.skeleton import COCO23, SMPL24
+from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, SMPL24
 from temporal_hmr.video import Frame, open_clip
 
 SAMPLE = Path(temporal_hmr.__path__[0]) / "assets" / "sample.mp4"
@@ -68,7 +68,7 @@ def test_the_rendered_person_is_found_where_they_are(finder, sample):
 
 def test_joints_that_blazepose_lacks_are_unknown(finder, sample):
     (person,) = finder.people(sample[0])
-    assert person.skeleton == COCO23 and person.keypoints.shape == (23, 3)
+    assert person.skeleton == BLAZEPOSE23 and person.keypoints.shape == (23, 3)
     np.testing.assert_array_equal(joints(person, ["left_small_toe", "right_small_toe"]), 0)
     assert ((person.keypoints[:, 2] >= 0) & (person.keypoints[:, 2] <= 1)).all()
 

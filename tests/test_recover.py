@@ -21,6 +21,7 @@ from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.motion import Track
 from temporal_hmr.recover import _Blend, matching_betas, recover
+from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.skeleton import COCO17, COCO23
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 from temporal_hmr.video import Frame
@@ -81,12 +82,18 @@ def test_gaps_are_filled_and_marked(model: Hmr, body: BodyModel) -> None:
     assert motion.at(9) is None
 
 
-def test_a_long_absence_does_not_throw_the_person_away(model: Hmr, body: BodyModel) -> None:
-    """Whole windows without sight of someone: they stay between where they went and came back."""
+@pytest.mark.parametrize(("fit", "room"), [(None, 0.5), (Reprojection(), 2.0)])
+def test_a_long_absence_does_not_throw_the_person_away(
+    model: Hmr, body: BodyModel, fit: Reprojection | None, room: float
+) -> None:
+    """Whole windows without sight of someone: they stay between where they went and came back.
+
+    This model has learned nothing, and what keypoints say is metres from what it says itself.
+    """
     frames = [*range(10), *range(50, 60)]
-    motion = recover(model, body, a_track(frames), CAMERA, 25.0)
+    motion = recover(model, body, a_track(frames), CAMERA, 25.0, fit=fit)
     ends = motion.joints[[9, 50], 0]
-    low, high = ends.min(0) - 0.5, ends.max(0) + 0.5
+    low, high = ends.min(0) - room, ends.max(0) + room
     between = motion.joints[12:48, 0]
     assert ((between > low) & (between < high)).all()
     steps = np.linalg.norm(np.diff(motion.joints[:, 0], axis=0), axis=-1)

@@ -252,7 +252,8 @@ class TestInTheWay:
         size, noise = torch.full((60, 2), 600.0), DetectorNoise(clean_share=0.0)
         hidden = torch.zeros(pixels.shape[:-1], dtype=torch.bool)
         hidden[..., COCO23.index("left_knee")] = True
-        found = detect(pixels, times, size, noise, Generator().manual_seed(1), hidden)
+        blazepose = torch.zeros(len(pixels), dtype=torch.bool)
+        found = detect(pixels, times, size, noise, Generator().manual_seed(1), blazepose, hidden)
         knees = COCO23.indices("left_knee", "right_knee")
         left, right = found.scores[..., knees].mean((0, 1)).tolist()
         assert left < 0.6 * right

@@ -90,7 +90,8 @@ def still_detections(noise: DetectorNoise, frames: int = 60):
     times = (torch.arange(frames) / 30).expand(40, frames)
     shape = torch.rand(1, 1, 23, 2, generator=generator()) * torch.tensor([200.0, 500.0]) + 300
     pixels = shape.expand(40, frames, 23, 2)
-    return pixels, detect(pixels, times, torch.full((40, 2), 1500.0), noise, generator())
+    size, blazepose = torch.full((40, 2), 1500.0), torch.arange(40) < 30
+    return pixels, detect(pixels, times, size, noise, generator(), blazepose)
 
 
 def test_noise_changes_its_input() -> None:
@@ -98,6 +99,17 @@ def test_noise_changes_its_input() -> None:
     pixels, found = still_detections(DetectorNoise(clean_share=0.0))
     assert float((found.pixels - pixels).norm(dim=-1).median()) > 2
     assert 0.02 < float((found.scores == 0).float().mean()) < 0.4
+
+
+def test_each_detector_knows_its_own_joints() -> None:
+    """BlazePose has no small toes; of the others half have COCO's 17 joints alone."""
+    _, found = still_detections(DetectorNoise(clean_share=0.0))
+    known = (found.scores > 0).any(1)
+    small_toe, heel = (COCO23.index(joint) for joint in ("left_small_toe", "left_heel"))
+    assert not known[:30, small_toe].any() and known[:30, heel].all()
+    others = known[30:]
+    assert torch.equal(others[:, small_toe], others[:, heel])
+    assert 0 < others[:, heel].sum() < 10
 
 
 def test_noise_lingers() -> None:
@@ -120,7 +132,8 @@ def test_beyond_the_border_is_unsure() -> None:
     pixels = torch.rand(4, 10, 23, 2, generator=generator()) * 400
     pixels[:, :, COCO23.index("left_ankle"), 1] = 900.0
     size = torch.full((4, 2), 600.0)
-    found = detect(pixels, times, size, DetectorNoise(clean_share=0.0), generator())
+    noise, blazepose = DetectorNoise(clean_share=0.0), torch.ones(4, dtype=torch.bool)
+    found = detect(pixels, times, size, noise, generator(), blazepose)
     assert float(found.scores[:, :, COCO23.index("left_ankle")].max()) < 0.6
 
 

@@ -13,12 +13,13 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
+from temporal_hmr.body.detector_points import blazepose_regressor
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import PredictedMotion
-from temporal_hmr.skeleton import SMPL24, Skeleton
+from temporal_hmr.skeleton import BLAZEPOSE23, SMPL24, Skeleton
 
 BODIES_AT_ONCE = 2048
 MOST_FRAMES = 400_000
@@ -32,7 +33,7 @@ class Place:
     joints: Float[ndarray, "T 24 3"]
     """SMPL's kinematic joints."""
     points: Float[ndarray, "T 23 3"]
-    """Keypoints of `skeleton.COCO23`, on the surface."""
+    """Keypoints of `skeleton.COCO23`, or of `BLAZEPOSE23` where that is what was detected."""
     rest_heights: Float[ndarray, "23"]
     """Of those keypoints in the zero pose, above the lowest of them."""
 
@@ -105,7 +106,7 @@ def prepare(
     relative = SmplParams(
         smpl.global_orient, smpl.body_pose, smpl.betas, torch.zeros_like(smpl.transl)
     )
-    posing = _Posing(body, own_body, dense)
+    posing = _Posing(body, own_body, dense, motion.skeleton)
     rooted = posing.place(relative).joints
     return Subject(
         name=motion.name,
@@ -175,9 +176,14 @@ def _finite(smpl: SmplParams, with_place: bool) -> Bool[ndarray, "N"]:
 class _Posing:
     """Puts the body into poses, wherever all numbers are finite."""
 
-    def __init__(self, body: BodyModel, own_body: bool, dense: _Dense) -> None:
+    def __init__(
+        self, body: BodyModel, own_body: bool, dense: _Dense, skeleton: Skeleton | None
+    ) -> None:
         self.body, self.own_body, self.dense = body, own_body, dense
-        self.regressor = body.point_regressor(body.regressors["coco_feet"])
+        ours = (
+            blazepose_regressor(body) if skeleton == BLAZEPOSE23 else body.regressors["coco_feet"]
+        )
+        self.regressor = body.point_regressor(ours)
 
     def place(self, smpl: SmplParams) -> Place:
         """Joints and keypoints of the poses of a file."""

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from temporal_hmr.data.sequence import Sequence, VideoFrames
+from temporal_hmr.data.sequence import Sequence
 from temporal_hmr.errors import InputError
 from temporal_hmr.skeleton import SMPL24
 
@@ -206,7 +206,7 @@ class Pictures:
     def absent(self, sequence: Sequence) -> list[Path]:
         """Those images of a sequence that are not there."""
         files = sequence.images
-        paths = (files.path,) if isinstance(files, VideoFrames) else files
+        paths = files if isinstance(files, tuple) else (files.path,)
         return [path for path in paths if path not in self]
 
 

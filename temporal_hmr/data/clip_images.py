@@ -1,19 +1,21 @@
 """The images of a sequence's frames, and an account of those that could not be read."""
 
 import logging
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from temporal_hmr.data.sequence import Sequence
+from temporal_hmr.data.sequence import Sequence, ShardFrames
 from temporal_hmr.decoding import decord_images
 from temporal_hmr.errors import InputError
-from temporal_hmr.video import read_image
+from temporal_hmr.video import decode_image, read_image
 
 _log = logging.getLogger(__name__)
 
@@ -61,9 +63,12 @@ class Unreadable:
 
 def image_of(sequence: Sequence, frame: int) -> tuple[Path, int]:
     """The file of one frame's image, and the number of the image in it."""
-    if isinstance(sequence.images, tuple):
-        return sequence.images[frame], 0
-    return sequence.images.path, sequence.images.numbers[frame]
+    images = sequence.images
+    if isinstance(images, tuple):
+        return images[frame], 0
+    if isinstance(images, ShardFrames):
+        return images.path, images.first + frame
+    return images.path, images.numbers[frame]
 
 
 def read_frames(
@@ -71,14 +76,19 @@ def read_frames(
 ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
     """Frames (of the sequence) with their images, one after another.
 
-    Those that cannot be read are noted, and do not come.
+    Those that cannot be read are noted, and do not come. Images of shards may be cut out of what
+    the labels speak of (`ShardFrames.of_stored`).
     """
     wanted = sorted(set(frames) - unreadable.among(sequence, frames))
-    if not isinstance(sequence.images, tuple):
+    images = sequence.images
+    if isinstance(images, ShardFrames):
+        yield from _from_shard(sequence, images, wanted, unreadable)
+        return
+    if not isinstance(images, tuple):
         yield from _from_video(sequence, wanted, unreadable)
         return
     for frame in wanted:
-        path = sequence.images[frame]
+        path = images[frame]
         try:
             image = read_whole_image(path)
         except InputError as error:
@@ -129,6 +139,45 @@ def _from_video(
         unreadable.add((path, number), f"frame {number} of {path}: the video {reason}")
 
 
+def _from_shard(
+    sequence: Sequence, images: ShardFrames, wanted: list[int], unreadable: Unreadable
+) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+    """Opened once for all frames, which lie one behind the other."""
+    try:
+        file = images.path.open("rb", buffering=0)
+    except OSError as error:
+        for frame in wanted:
+            reason = f"the shard {images.path} cannot be opened: {error.strerror}"
+            unreadable.add(image_of(sequence, frame), reason)
+        return
+    with file:
+        for frame in wanted:
+            image = _member(file, images, frame)
+            if isinstance(image, str):
+                reason = f"{images.path}: {images.member(frame)} {image}"
+                unreadable.add(image_of(sequence, frame), reason)
+                continue
+            image = _upright(sequence, image)
+            if images.margin is not None or _fits(sequence, frame, image, unreadable):
+                yield frame, image
+
+
+def _member(file: RawIOBase, images: ShardFrames, frame: int) -> UInt8[ndarray, "H W 3"] | str:
+    """An image, or why there is none."""
+    size = int(images.sizes[frame])
+    if size == 0:
+        return "is not there: its image could not be read when the shard was made"
+    try:
+        file.seek(int(images.offsets[frame]))
+        content = file.read(size) or b""
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if zlib.crc32(content) != int(images.checksums[frame]):
+        return "is not what was written: copy the shard again"
+    image = decode_image(np.frombuffer(content, np.uint8))
+    return "cannot be decoded: make the shard anew" if image is None else image
+
+
 def _upright(
     sequence: Sequence, image: UInt8[ndarray, "H W 3"]
 ) -> UInt8[ndarray, "height width 3"]:
@@ -147,3 +196,47 @@ def _fits(
     labelled = "{} x {}".format(*sequence.image_size)
     unreadable.add(name, f"{name[0]} is {width} x {height} pixels, its labels are of {labelled}")
     return False
+
+
+@dataclass(eq=False)
+class Uncovered:
+    """How many crops reached beyond what shards hold of their images; threads may share one."""
+
+    count: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def note(
+        self,
+        sequence: Sequence,
+        frame: int,
+        image: UInt8[ndarray, "H W 3"],
+        corners: Float[ndarray, "4 2"],
+    ) -> None:
+        """Count the crop with these corners (pixels of the full image) if it has such a part.
+
+        In the log totals come at every doubling.
+        """
+        images = sequence.images
+        if not isinstance(images, ShardFrames) or images.margin is None:
+            return
+        low = images.corners[frame]
+        high = low + np.array(image.shape[1::-1]) / images.scales[frame]
+        within = np.clip(corners, 0, sequence.image_size)
+        slack = 1 / images.scales[frame]
+        if (within >= low - slack).all() and (within <= high + slack).all():
+            return
+        with self._lock:
+            self.count += 1
+            count = self.count
+        if count & (count - 1) == 0:
+            _log.warning("%s", self.summary())
+
+    def summary(self) -> str:
+        """One line of how many there were."""
+        return (
+            f"{self.count} images of clips reached beyond what shards hold of them, and were black "
+            "there: shards made with a larger --margin have more"
+        )

@@ -76,6 +76,12 @@ class Looks:
             image[_part(self.dark, len(image))] = 0
 
 
+def crop_corners(matrix: Float[ndarray, "2 3"], side: int) -> Float[ndarray, "4 2"]:
+    """Where the corners of a square crop are in the image that an affine map took to it."""
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]])
+    return (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+
+
 def blacken_outside(
     crop: UInt8[ndarray, "side side 3"],
     matrix: Float[ndarray, "2 3"],
@@ -86,10 +92,10 @@ def blacken_outside(
     `image_size` is width and height.
     """
     side = len(crop)
-    back = np.linalg.inv(matrix[:, :2])
-    corners = (np.array([[0, 0], [side, 0], [0, side], [side, side]]) - matrix[:, 2]) @ back.T
+    corners = crop_corners(matrix, side)
     if (corners >= 0).all() and (corners <= image_size).all():
         return
+    back = np.linalg.inv(matrix[:, :2])
     middles = np.arange(side) + 0.5
     rows, columns = middles[:, None] - matrix[1, 2], middles - matrix[0, 2]
     x = back[0, 0] * columns + back[0, 1] * rows

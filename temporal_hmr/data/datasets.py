@@ -10,6 +10,7 @@ from temporal_hmr.errors import InputError
 DATASETS = (
     *("human3.6m", "mpi-inf-3dhp", "3dpw", "bedlam", "amass", "3doh", "3dpw-occ", "3dpw-pc"),
     *("coco", "mpii", "instavariety", "penn-action", "posetrack", "fitted-bodies"),
+    "shards",
 )
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ def read_sequences(dataset: str, folder: Path, part: str, skip_broken: bool) -> 
             from temporal_hmr.data.bedlam import read_bedlam as read
         case "3doh":
             from temporal_hmr.data.occlusion_sets import read_3doh50k as read
+        case "shards":
+            from temporal_hmr.data.shards import read_shards as read
         case "3dpw-occ" | "3dpw-pc":
             return _read_occluded(dataset, folder, skip_broken)
         case _:

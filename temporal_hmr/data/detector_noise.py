@@ -38,8 +38,10 @@ class DetectorNoise(Config):
     """Share of clips with something standing or passing in front."""
     swap_share: float = 0.05
     """Share of clips in which left and right are confused for a while."""
-    small_toes_absent: float = 0.8
-    """Share of clips whose detector does not know small toes (BlazePose does not)."""
+    blazepose_share: float = 0.8
+    """Share of clips whose detector is BlazePose: it means points of its own, and no small toes."""
+    feet_absent: float = 0.5
+    """Share of the other clips whose detector knows COCO's 17 joints alone."""
 
 
 CLEAN = DetectorNoise(
@@ -49,7 +51,8 @@ CLEAN = DetectorNoise(
     blackout_share=0.0,
     occluder_share=0.0,
     swap_share=0.0,
-    small_toes_absent=0.0,
+    blazepose_share=0.0,
+    feet_absent=0.0,
 )
 """A detector that makes no mistake."""
 
@@ -65,17 +68,24 @@ class Detections:
     scores: Float[Tensor, "B T J"]
 
 
+def draw_blazepose(noise: DetectorNoise, clips: int, generator: Generator) -> Bool[Tensor, "B"]:
+    """Which clips BlazePose sees; the others are seen as COCO's annotators would have it."""
+    return torch.rand(clips, generator=generator) < noise.blazepose_share
+
+
 def detect(
     pixels: Float[Tensor, "B T J 2"],
     times: Float[Tensor, "B T"],
     image_size: Float[Tensor, "B 2"],
     noise: DetectorNoise,
     generator: Generator,
+    blazepose: Bool[Tensor, "B"],
     hidden: Bool[Tensor, "B T J"] | None = None,
 ) -> Detections:
-    """Turn true COCO23 projections (pixels) into detections; each clip has its own conditions.
+    """Turn true projections (pixels) into detections; each clip has its own conditions.
 
-    `hidden` says which keypoints something stands before; without it, things are made up.
+    They are of `COCO23`, and of `BLAZEPOSE23` in clips that `blazepose` sees. `hidden` says which
+    keypoints something stands before; without it, things are made up.
     """
     batch, _, joints, _ = pixels.shape
     draw = _Draw(generator, batch)
@@ -102,7 +112,7 @@ def detect(
     scores = (scores + 0.03 * smooth_noise(times, joints, 0.3, generator)).clamp(0.02, 1)
     # What lies beyond the border is unknown to most detectors (our own never guesses it).
     beyond = outside & draw.chance(noise.border_known)
-    lost = _lost(difficulty, times, noise, draw) | beyond
+    lost = _lost(difficulty, times, noise, draw) | beyond | _unknown(blazepose, noise, draw)
     clean = draw.chance(noise.clean_share)
     scores = torch.where(clean, 1.0, torch.where(lost, 0.0, scores))
     return Detections(torch.where(clean[..., None], pixels, noisy), scores)
@@ -196,5 +206,14 @@ def _lost(
     at_random = wave > torch.distributions.Normal(0.0, 1.0).icdf(1 - share)
     given_up = difficulty > 0.75 + 0.6 * draw.uniform()
     blackout = draw.span(times, 0.05, 0.6) & draw.chance(noise.blackout_share)
-    small_toes = _part(COCO23, ("small_toe",)) & draw.chance(noise.small_toes_absent)
-    return at_random | given_up | blackout | small_toes
+    return at_random | given_up | blackout
+
+
+def _unknown(
+    blazepose: Bool[Tensor, "B"], noise: DetectorNoise, draw: _Draw
+) -> Bool[Tensor, "B 1 J"]:
+    """Joints that the detector of a clip has never heard of."""
+    blazepose = blazepose[:, None, None]
+    small_toes = _part(COCO23, ("small_toe",)) & blazepose
+    feet = _part(COCO23, ("toe", "heel")) & ~blazepose & draw.chance(noise.feet_absent)
+    return small_toes | feet

@@ -8,7 +8,6 @@
 A shard's safetensors file appears last, so that a shard is whole where it exists.
 """
 
-import json
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
@@ -27,14 +26,15 @@ from torch import Generator, Tensor
 from temporal_hmr.batch import BodyTarget, CropWindow
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.params import SmplParams
-from temporal_hmr.configuration import Config, parse_config
+from temporal_hmr.configuration import Config
+from temporal_hmr.data.described_folder import DESCRIPTION, claim, read_description
 from temporal_hmr.data.detector_noise import DetectorNoise
 from temporal_hmr.data.synthetic import Augmentation
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.rendering.settings import RenderingConfig
 
-DESCRIPTION = "description.json"
+_HOLDS = "rendered clips"
 _log = logging.getLogger(__name__)
 
 
@@ -69,25 +69,7 @@ def claim_folder(folder: Path, description: ClipsDescription) -> list[int]:
 
     Raises `InputError` if the folder holds something else, or cannot be written to.
     """
-    path = folder / DESCRIPTION
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            if any(folder.iterdir()):
-                raise InputError(f"{folder} is not empty: give another folder")
-            _write_whole(path, description.model_dump_json(indent=1).encode())
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
-    if (found := read_description(folder)) != description:
-        changed = [
-            name
-            for name in ClipsDescription.model_fields
-            if getattr(found, name) != getattr(description, name)
-        ]
-        raise InputError(
-            f"{folder} holds clips rendered otherwise ({', '.join(changed)} differ): give another "
-            "folder, or the arguments that it was begun with"
-        )
+    claim(folder, description, _HOLDS)
     count = len(description.shard_sizes())
     return [number for number in range(count) if not _shard(folder, number).exists()]
 
@@ -95,20 +77,6 @@ def claim_folder(folder: Path, description: ClipsDescription) -> list[int]:
 def holds_clips(folder: Path) -> bool:
     """Whether the folder says that it is one of rendered clips."""
     return (folder / DESCRIPTION).is_file()
-
-
-def read_description(folder: Path) -> ClipsDescription:
-    """Raises `InputError` naming file and field if there is none or it is damaged."""
-    path = folder / DESCRIPTION
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{folder} holds no rendered clips: cannot read {DESCRIPTION} ({error.strerror})"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): render the clips anew") from error
-    return parse_config(values, ClipsDescription, str(path))
 
 
 def write_shard(folder: Path, number: int, window: CropWindow, target: BodyTarget) -> None:
@@ -161,7 +129,7 @@ class RenderedClips:
     def open(folder: str | Path) -> "RenderedClips":
         """Look at every shard's list of contents; raises `InputError` naming what is broken."""
         folder = Path(folder)
-        description = read_description(folder)
+        description = read_description(folder, ClipsDescription, _HOLDS)
         expected = description.shard_sizes()
         sizes = {
             number: size for number, size in enumerate(expected) if _shard(folder, number).exists()
@@ -296,12 +264,6 @@ def _map_images(path: Path) -> UInt8[ndarray, "clips T 3 side side"]:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} is absent or damaged ({error}): render the shard anew") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 def _named(window: CropWindow, target: BodyTarget) -> dict[str, Tensor]:

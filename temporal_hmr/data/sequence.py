@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxtyping import Bool, Float
+import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from temporal_hmr.body.params import SmplParams
@@ -17,6 +18,50 @@ class VideoFrames:
     path: Path
     numbers: tuple[int, ...]
     """Counted from 0 as the video is decoded."""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def of(self, first: int, stop: int) -> "VideoFrames":
+        """Those of the frames from `first` to before `stop`."""
+        return VideoFrames(self.path, self.numbers[first:stop])
+
+
+@dataclass(frozen=True, eq=False)
+class ShardFrames:
+    """Images that are members of a tar file, whole or cut out around the person."""
+
+    path: Path
+    name: str
+    """What the members' names begin with: `{name}_{frame:06}.jpg`."""
+    first: int
+    """Number of the first frame among all of the shard's."""
+    offsets: Int[ndarray, "T"]
+    """Bytes before each image in the tar file."""
+    sizes: Int[ndarray, "T"]
+    """Bytes of each image; 0 for one that could not be read when the shard was made."""
+    checksums: Int[ndarray, "T"]
+    """CRC-32 of those bytes."""
+    corners: Float[ndarray, "T 2"]
+    """Where in the full image the stored one begins, in pixels."""
+    scales: Float[ndarray, "T 2"]
+    """Pixels of the stored image to one of the full image, across and down."""
+    margin: float | None
+    """Sides of what was cut out over those of the person's box; None for whole images."""
+    box_side: float | None
+    """Pixels that are left of a large box's side; None for whole images."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def member(self, frame: int) -> str:
+        """Name of a frame's image in the tar file."""
+        return f"{self.name}_{frame:06}.jpg"
+
+    def of_stored(self, frame: int, matrix: Float[ndarray, "2 3"]) -> Float[ndarray, "2 3"]:
+        """An affine map of the full image's pixels as a map of the stored image's."""
+        linear = matrix[:, :2] / self.scales[frame]
+        return np.column_stack([linear, matrix[:, 2] + matrix[:, :2] @ self.corners[frame]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +77,7 @@ class Sequence:
     dataset: str
     trusted: bool
     """Measured or made; False for bodies that were fitted to pictures."""
-    images: tuple[Path, ...] | VideoFrames
+    images: tuple[Path, ...] | VideoFrames | ShardFrames
     """One for each frame."""
     image_size: tuple[int, int]
     """Width and height in pixels."""
@@ -65,9 +110,8 @@ class Sequence:
 
     def __post_init__(self) -> None:
         """Raises `InputError` where the parts disagree about how many frames there are."""
-        images = self.images
         lengths = {
-            "images": len(images.numbers if isinstance(images, VideoFrames) else images),
+            "images": len(self.images),
             "boxes": len(self.boxes),
             "keypoints": len(self.keypoints),
             "joints": len(self.joints),

@@ -11,7 +11,7 @@ from temporal_hmr.batch import BodyTarget, CropWindow
 from temporal_hmr.body.params import SmplParams, flip_rotations
 from temporal_hmr.configuration import Config
 from temporal_hmr.crops import cut_window, readable, to_box
-from temporal_hmr.data.detector_noise import DetectorNoise, detect, smooth_noise
+from temporal_hmr.data.detector_noise import DetectorNoise, detect, draw_blazepose, smooth_noise
 from temporal_hmr.data.mocap import MocapTake, share_shoulder_elevation
 from temporal_hmr.data.scene import Scene
 from temporal_hmr.errors import InputError
@@ -154,7 +154,10 @@ def observe(
     `hidden` says which keypoints are behind something; without it things are made up.
     """
     pixels = scene.project(body.body.regress(scene.smpl, body.detector_points))
-    detections = detect(pixels, scene.times, scene.image_size, noise, generator, hidden)
+    blazepose = draw_blazepose(noise, len(pixels), generator)
+    elsewhere = scene.project(body.body.regress(scene.smpl, body.blazepose_points))
+    meant = torch.where(blazepose[:, None, None, None], elsewhere, pixels)
+    detections = detect(meant, scene.times, scene.image_size, noise, generator, blazepose, hidden)
     told = _told_focal(scene, assumed_focal_share, generator)
     # A clip in which next to nothing is seen would only teach guessing.
     valid = readable(detections.scores)[:, None].expand_as(scene.times)

@@ -20,11 +20,11 @@ from temporal_hmr.crops import (
     warp_image,
 )
 from temporal_hmr.data.augmentation import UNVARIED, CropAugmentation, Variation
-from temporal_hmr.data.clip_images import Unreadable, read_frames
+from temporal_hmr.data.clip_images import Uncovered, Unreadable, read_frames
 from temporal_hmr.data.clip_labels import ClipCamera, ClipLabels, Intrinsics
-from temporal_hmr.data.crop_looks import Looks, blacken_outside
-from temporal_hmr.data.detector_noise import DetectorNoise, detect
-from temporal_hmr.data.sequence import Sequence
+from temporal_hmr.data.crop_looks import Looks, blacken_outside, crop_corners
+from temporal_hmr.data.detector_noise import DetectorNoise, detect, draw_blazepose
+from temporal_hmr.data.sequence import Sequence, ShardFrames
 from temporal_hmr.data.stretches import Stretch, StretchSettings
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.rendering.occluders import Occluders, surfaces
@@ -67,6 +67,7 @@ class WindowCutter:
     noise: DetectorNoise | None = None
     """Of a detector in place of the annotators; None hands their keypoints on."""
     unreadable: Unreadable = field(default_factory=Unreadable)
+    uncovered: Uncovered = field(default_factory=Uncovered)
     patterns: Patterns = field(default_factory=Patterns.make)
     """What things in the way are made of."""
 
@@ -158,7 +159,9 @@ class WindowCutter:
             made_up = self.settings.side is None and not occluders.present.any()
             size = torch.tensor([sequence.image_size]).float()
             behind = None if made_up else hidden
-            found = detect(true[None], times, size, self.noise, generator, behind)
+            # Of pictures it is not known where BlazePose would put a joint, only which it lacks.
+            blazepose = draw_blazepose(self.noise, 1, generator)
+            found = detect(true[None], times, size, self.noise, generator, blazepose, behind)
             pixels, scores = found.pixels[0], found.scores * known
         scores = scores * torch.from_numpy(stretch.valid)[:, None]
         return _Seen(camera.place(pixels)[None], scores, occluders)
@@ -229,10 +232,14 @@ class WindowCutter:
             corner = window.box_center[0, place].numpy().astype(float) - side / scale / 2
             shift = scale * (camera.shift[place] - corner)
             matrix = np.column_stack([scale * camera.linear[place], shift])
-            crop = np.ascontiguousarray(warp_image(image, matrix, side))
+            stored = matrix
+            if isinstance(sequence.images, ShardFrames):
+                stored = sequence.images.of_stored(frame, matrix)
+                self.uncovered.note(sequence, frame, image, crop_corners(matrix, side))
+            crop = np.ascontiguousarray(warp_image(image, stored, side))
             occluders.paint(crop, (0, place), corner, scale, textures)
             crop = looks.photograph(crop)
-            blacken_outside(crop, matrix, (image.shape[1], image.shape[0]))
+            blacken_outside(crop, matrix, sequence.image_size)
             looks.erase(crop, place)
             images[place] = crop
         return torch.from_numpy(images).movedim(-1, 1)[None], unread

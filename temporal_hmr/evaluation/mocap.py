@@ -18,7 +18,7 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
 from temporal_hmr.command_line import Stage
 from temporal_hmr.crops import BOX_MARGIN, extents
-from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect
+from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect, draw_blazepose
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.data.mocap import MocapTake, resample, share_shoulder_elevation
 from temporal_hmr.data.synthetic import Augmentation, Scene, place
@@ -31,7 +31,8 @@ from temporal_hmr.evaluation.summary import Run
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.motion import PredictedMotion, Track
 from temporal_hmr.recover import recover
-from temporal_hmr.skeleton import COCO23
+from temporal_hmr.reprojection import Reprojection
+from temporal_hmr.skeleton import BLAZEPOSE23, COCO23
 
 FPS = 30.0
 LONGEST = 150
@@ -50,6 +51,18 @@ class FilmedSequence:
     """Frames in which nothing was detected are absent."""
 
 
+@dataclass(frozen=True)
+class MocapSettings:
+    """What is filmed, and who answers."""
+
+    seed: int = 0
+    """Of cameras, bodies and noise."""
+    baselines: bool = False
+    """Also of what a temporal model has to beat."""
+    refine: bool = True
+    """Whether bodies are moved onto the detected keypoints in the end."""
+
+
 def chosen_takes(takes: list[MocapTake], subjects: Sequence[str] | None) -> list[MocapTake]:
     """Those of some subjects; raises `InputError` for one that the data does not have."""
     if subjects is None:
@@ -65,8 +78,7 @@ def mocap_runs(
     model: Hmr,
     takes: Sequence[MocapTake],
     protocols: Mapping[str, Protocol],
-    seed: int,
-    with_baselines: bool = False,
+    settings: MocapSettings,
 ) -> tuple[list[Run], dict[str, LabelledSequence]]:
     """Scores with clean and noisy keypoints, with and without what is temporal, by protocol.
 
@@ -84,10 +96,10 @@ def mocap_runs(
     scores: dict[tuple[str, str], list[SequenceScores]] = {}
     truths: dict[str, LabelledSequence] = {}
     for name, detector in DETECTORS.items():
-        filmed = film_all(takes, posed, detector, seed)
+        filmed = film_all(takes, posed, detector, settings.seed)
         truths = truths or {each.truth.name: each.truth for each in filmed}
         for each in Stage(f"{name} keypoints").track(filmed, len(filmed), unit="sequence"):
-            for kind, predicted in _answers(model, body, each, with_baselines).items():
+            for kind, predicted in _answers(model, body, each, settings).items():
                 for protocol, switches in protocols.items():
                     label = f"{name} keypoints, {kind}"
                     label += "" if protocol == first else f", {protocol}"
@@ -98,19 +110,24 @@ def mocap_runs(
 
 
 def _answers(
-    model: Hmr, body: BodyModel, filmed: FilmedSequence, with_baselines: bool
+    model: Hmr, body: BodyModel, filmed: FilmedSequence, settings: MocapSettings
 ) -> dict[str, PredictedMotion]:
     """What is said of a sequence, by who says it."""
     truth, track = filmed.truth, filmed.track
+    fit = Reprojection() if settings.refine else None
+
+    def answer(temporal: bool, fit: Reprojection | None) -> PredictedMotion:
+        motion = recover(model, body, track, truth.camera, FPS, temporal, fit=fit)
+        return PredictedMotion.of(motion, truth.name)
+
     found: dict[str, PredictedMotion] = {}
     if model.config.is_temporal():
-        motion = recover(model, body, track, truth.camera, FPS)
-        found["temporal"] = PredictedMotion.of(motion, truth.name)
-    motion = recover(model, body, track, truth.camera, FPS, temporal=False)
-    found["per frame"] = PredictedMotion.of(motion, truth.name)
-    if with_baselines:
-        alone = found["per frame"]
-        others = baselines(truth.smpl[alone.frames], alone.smpl, motion.times)
+        found["temporal"] = answer(True, fit)
+        if settings.baselines and fit is not None:
+            found["temporal, not refined"] = answer(True, None)
+    alone = found["per frame"] = answer(False, fit)
+    if settings.baselines:
+        others = baselines(truth.smpl[alone.frames], alone.smpl, alone.frames / FPS)
         found |= {name: replace(alone, smpl=smpl) for name, smpl in others.items()}
     return found
 
@@ -168,8 +185,10 @@ def _observe(
 ) -> FilmedSequence | None:
     width, height = (int(value) for value in scene.image_size[0])
     camera = Camera.with_focal(float(scene.focal[0]), width, height)
-    pixels = camera.project(body.body.regress(scene.smpl, body.detector_points))
-    found = detect(pixels, scene.times, scene.image_size, detector, generator)
+    blazepose = draw_blazepose(detector, 1, generator)
+    skeleton = BLAZEPOSE23 if blazepose else COCO23
+    pixels = camera.project(body.body.regress(scene.smpl, body.points_of(skeleton)))
+    found = detect(pixels, scene.times, scene.image_size, detector, generator, blazepose)
     keypoints = torch.cat([found.pixels, found.scores[..., None]], -1)[0].numpy()
     keypoints = np.where(keypoints[..., 2:] > 0, keypoints, 0).astype(np.float32)
     seen = np.flatnonzero((keypoints[..., 2] > 0).any(-1))
@@ -189,10 +208,11 @@ def _observe(
         camera=camera,
         boxes=boxes,
         keypoints=keypoints,
-        skeleton=COCO23,
+        skeleton=skeleton,
         frame_rules={"all": np.ones(frames, bool)},
     )
-    return FilmedSequence(truth, Track(0, seen, seen / FPS, boxes[seen], keypoints[seen], COCO23))
+    track = Track(0, seen, seen / FPS, boxes[seen], keypoints[seen], skeleton)
+    return FilmedSequence(truth, track)
 
 
 def _boxes(keypoints: Float[np.ndarray, "T J 3"]) -> Float[np.ndarray, "T 4"]:

@@ -26,7 +26,7 @@ from temporal_hmr.people.boxed import BoxedPeople
 from temporal_hmr.people.mediapipe import find_people
 from temporal_hmr.people.tracker import link
 from temporal_hmr.recover import recover
-from temporal_hmr.skeleton import COCO23
+from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.video import Frame, read_image
 
 _log = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class OwnSettings:
     """Whether the camera is known, or its focal length is taken to be the image diagonal."""
     temporal: bool = True
     """False leaves the temporal module out."""
+    refine: bool = True
+    """Whether bodies are moved onto the detected keypoints in the end."""
 
     def __post_init__(self) -> None:
         if self.keypoint_folder is not None and self.keypoints == "dataset":
@@ -88,8 +90,9 @@ def recover_video(
     def images(track: Track) -> Iterator[Frame]:
         return _frames(people[0], np.arange(track.frames[0], track.frames[-1] + 1))
 
+    fit = Reprojection() if settings.refine else None
     return {
-        name: recover(model, body, track, camera, fps, settings.temporal, images(track))
+        name: recover(model, body, track, camera, fps, settings.temporal, images(track), fit)
         for name, track in tracks.items()
     }
 
@@ -179,7 +182,8 @@ def _read_track(person: LabelledSequence, readings: dict[int, Person2D | None]) 
         return None
     frames = np.array(list(seen))
     keypoints = np.stack([reading.keypoints for reading in seen.values()])
-    return Track(0, frames, frames / person.fps, person.boxes[frames], keypoints, COCO23)
+    boxes, skeleton = person.boxes[frames], next(iter(seen.values())).skeleton
+    return Track(0, frames, frames / person.fps, boxes, keypoints, skeleton)
 
 
 def _frames(person: LabelledSequence, numbers: Int[ndarray, "N"]) -> Iterator[Frame]:

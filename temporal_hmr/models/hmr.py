@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from temporal_hmr.batch import BodyPrediction, CropWindow
+from temporal_hmr.body.detector_points import blazepose_regressor
 from temporal_hmr.body.model import BodyModel, PointRegressor
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.errors import InputError
@@ -34,6 +35,7 @@ from temporal_hmr.models.token_head import (
     TokenHeadConfig,
 )
 from temporal_hmr.models.token_motion import TokenMotion, TokenMotionConfig
+from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, Skeleton
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer
 from temporal_hmr.tokenizers.rotations import RotationTokenizer
 
@@ -220,6 +222,7 @@ class PosedBody(nn.Module):
         super().__init__()
         self.body = body
         self.detector_points: PointRegressor = body.point_regressor(body.regressors["coco_feet"])
+        self.blazepose_points: PointRegressor = body.point_regressor(blazepose_regressor(body))
 
     def pelvis_at_rest(self, betas: Float[Tensor, "*b 10"]) -> Float[Tensor, "*b 3"]:
         """J0, about which SMPL turns."""
@@ -230,6 +233,16 @@ class PosedBody(nn.Module):
         points = self.body.regress(smpl, self.detector_points)
         keypoints = project_to_box(points, window)
         return BodyPrediction(smpl, self.body.joints(smpl), points, keypoints)
+
+    def keypoints(
+        self, smpl: SmplParams, window: CropWindow, skeleton: Skeleton = COCO23
+    ) -> Float[Tensor, "B T J 2"]:
+        """The bodies' keypoints projected into the window's boxes, and nothing else."""
+        return project_to_box(self.body.regress(smpl, self.points_of(skeleton)), window)
+
+    def points_of(self, skeleton: Skeleton) -> PointRegressor:
+        """Where on a body the keypoints of `COCO23` lie, or those of `BLAZEPOSE23`."""
+        return self.blazepose_points if skeleton == BLAZEPOSE23 else self.detector_points
 
 
 def project_to_box(

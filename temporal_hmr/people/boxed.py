@@ -72,7 +72,7 @@ class BoxedPeople:
         self._blazepose.close()
 
     def read_boxes(self, frame: Frame, boxes: Float[ndarray, "n 4"]) -> list[Person2D | None]:
-        """For each box the person in it, skeleton COCO23 (no small toes); None if unreadable.
+        """For each box the person in it, skeleton BLAZEPOSE23; None if unreadable.
 
         Boxes are x_min, y_min, x_max, y_max in px; NaN, like a box outside the image, stands for
         somebody who is not there. The frame is taken for the start of another clip if its time

@@ -65,7 +65,7 @@ class MediapipePeople:
         self._blazepose.close()
 
     def people(self, frame: Frame) -> list[Person2D]:
-        """The people in the next frame, skeleton COCO23 (no small toes), surest first.
+        """The people in the next frame, skeleton BLAZEPOSE23, surest first.
 
         The frame is taken for the start of another clip if its time does not follow shortly upon
         the last one's.

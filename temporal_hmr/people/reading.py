@@ -7,7 +7,7 @@ from numpy import ndarray
 from temporal_hmr.motion import Person2D
 from temporal_hmr.people.blazepose import BlazePose, ImagePacket, Landmarks, Region
 from temporal_hmr.people.similarity import keypoint_similarity
-from temporal_hmr.skeleton import BLAZEPOSE33, COCO17, COCO23
+from temporal_hmr.skeleton import BLAZEPOSE23, BLAZEPOSE33, COCO17, COCO23
 
 _COCO17_IN_23 = COCO23.indices(*COCO17.joints)
 _FROM_BLAZEPOSE = [
@@ -18,7 +18,7 @@ _FROM_BLAZEPOSE = [
 
 
 def person_from(landmarks: Landmarks, image_shape: tuple[int, ...]) -> Person2D:
-    """BlazePose's landmarks as COCO23; what lies outside the image is unknown."""
+    """BlazePose's landmarks as BLAZEPOSE23; what lies outside the image is unknown."""
     ours, theirs = (list(positions) for positions in zip(*_FROM_BLAZEPOSE, strict=True))
     keypoints = np.zeros((len(COCO23), 3))
     points = landmarks.points[theirs]
@@ -27,7 +27,7 @@ def person_from(landmarks: Landmarks, image_shape: tuple[int, ...]) -> Person2D:
     height, width = image_shape[:2]
     inside = (keypoints[:, :2] >= 0).all(-1) & (keypoints[:, :2] < (width, height)).all(-1)
     keypoints[~inside] = 0
-    return Person2D(_tight_box(keypoints), keypoints, COCO23, landmarks.score)
+    return Person2D(_tight_box(keypoints), keypoints, BLAZEPOSE23, landmarks.score)
 
 
 def _tight_box(keypoints: Float[ndarray, "J 3"]) -> Float[ndarray, "4"]:

@@ -7,19 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from temporal_hmr.body.load import load_body
 from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.configuration import Config
 from temporal_hmr.data.augmentation import CropAugmentation
+from temporal_hmr.data.cutouts import require_room
 from temporal_hmr.data.datasets import read_sequences
 from temporal_hmr.data.detector_noise import DetectorNoise
 from temporal_hmr.data.mocap import read_takes, split_subjects
 from temporal_hmr.data.pseudo_labels import PseudoLabels
 from temporal_hmr.data.rendered import RenderedClips, holds_clips
 from temporal_hmr.data.restated_shapes import restated
-from temporal_hmr.data.sequence import Sequence
+from temporal_hmr.data.sequence import Sequence, ShardFrames
+from temporal_hmr.data.shards import dealt
 from temporal_hmr.data.synthetic import Augmentation, MotionBank
 from temporal_hmr.data.windows import WindowCutter, WindowSettings
 from temporal_hmr.errors import InputError
@@ -28,6 +30,7 @@ from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.rendering.renderer import Renderer, find_pictures
 from temporal_hmr.rendering.settings import RenderingConfig
+from temporal_hmr.training import distributed
 from temporal_hmr.training.dataset_source import DatasetWindows
 from temporal_hmr.training.prefetch import Prefetched
 from temporal_hmr.training.sources import MocapWindows, RenderedWindows, Source
@@ -68,13 +71,6 @@ class DatasetsConfig(Config):
     """Whether a detector with `noise` stands in for the annotators of keypoints."""
     skip_broken: bool = False
     """Leave out what is broken, and say so; else it is an error."""
-
-    @model_validator(mode="after")
-    def _of_the_model(self) -> "DatasetsConfig":
-        for name in ("frames", "side"):
-            if name in self.windows.model_fields_set:
-                raise ValueError(f"windows.{name} is the model's: leave it out")
-        return self
 
 
 class DataConfig(Config):
@@ -165,7 +161,7 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
 def ahead(source: Source, workers: int) -> Iterator[Source]:
     """A source whose batches are made ahead by so many threads.
 
-    At the end a log line says how many images could not be read.
+    At the end log lines say how many images could not be read, or lacked what shards do not hold.
     """
     if workers == 0:
         yield source
@@ -175,8 +171,10 @@ def ahead(source: Source, workers: int) -> Iterator[Source]:
             yield prefetched
         finally:
             prefetched.close()
-    if isinstance(source, DatasetWindows) and len(source.cutter.unreadable):
-        _log.warning("%s", source.cutter.unreadable.summary())
+    if isinstance(source, DatasetWindows):
+        for account in (source.cutter.unreadable, source.cutter.uncovered):
+            if len(account):
+                _log.warning("%s", account.summary())
 
 
 def _renderer(
@@ -226,6 +224,10 @@ def _datasets(
         raise InputError("--held-out does nothing with datasets: leave it out")
     unused = [name for name in _OF_MOCAP if name != "noise" or not datasets.detector]
     _refuse_idle(config, unused, "datasets")
+    # Only now: a run that is continued has noted all settings, these among them.
+    for name in ("frames", "side"):
+        if name in datasets.windows.model_fields_set:
+            raise InputError(f"datasets: windows.{name} is the model's: leave it out")
     bodies = Bodies(given.smpl)
     body = load_body() if model.body == "open" else bodies.of("neutral").float()
     shapes = {"frames": model.window, "side": model.image_side()}
@@ -248,7 +250,18 @@ def _datasets(
         return found
 
     weights = {f"{part.dataset} {part.part}": part.weight for part in datasets.train}
-    return DatasetWindows(read(datasets.train), weights, read(datasets.judge), cutter)
+    train, judges = read(datasets.train), read(datasets.judge)
+    for name, sequences in train.items():
+        require_room(sequences, datasets.augmentation, model.image_side(), name)
+    own = {name: _own(sequences) for name, sequences in train.items()}
+    return DatasetWindows(own, weights, judges, cutter)
+
+
+def _own(sequences: list[Sequence]) -> list[Sequence]:
+    """What this process learns from: of shards a part, of loose files everything."""
+    if not any(isinstance(each.images, ShardFrames) for each in sequences):
+        return sequences
+    return dealt(sequences, distributed.rank(), distributed.process_count())
 
 
 def _refuse_idle(config: DataConfig, names: Many[str], source: str) -> None:

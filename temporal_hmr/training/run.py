@@ -28,7 +28,7 @@ from temporal_hmr.training.distributed import is_first, wait_for_all
 from temporal_hmr.training.loop import LoopSettings, fit, make_folder
 from temporal_hmr.training.opening import DataConfig, Given, ahead, open_source
 from temporal_hmr.training.rotation_task import CHECKPOINT_KIND as ROTATION_KIND
-from temporal_hmr.training.sources import Source, without_images
+from temporal_hmr.training.sources import MixedLengths, Source, without_images
 from temporal_hmr.training.tasks import KEYPOINT_KIND, HmrTask, Lesson, TokenizerTask
 
 CLASSIFIER_KIND = "image-pose-tokens"
@@ -62,6 +62,8 @@ class TrainingConfig(DataConfig):
     """First readings, of short clips; for models with a context, of detected keypoints."""
     context_training: LoopSettings | None = None
     """First readings again, of whole windows."""
+    context_short_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps of context_training that see short clips still, as many frames of them."""
     frame_training: LoopSettings | None = None
     """Single frames, by all that is not temporal."""
     motion_training: LoopSettings | None = None
@@ -119,7 +121,8 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     windows = open_source(config, config.model, given)
     short = windows.of_length(config.short_clip)
     lessons = config.lessons()
-    sources = [windows.of_length(config.model.window) if each.long else short for each in lessons]
+    long = windows.of_length(config.model.window)
+    sources = [_source(each, config, short, long) for each in lessons]
     claim(folder, config, given.hashes())
     tokenizer = None
     if given.start is None:
@@ -143,6 +146,16 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     if is_first():
         save_checkpoint(model, model.config, CHECKPOINT_KIND, path, half=True)
     return path
+
+
+def _source(lesson: PlannedLesson, config: TrainingConfig, short: Source, long: Source) -> Source:
+    """What a lesson sees."""
+    if not lesson.long:
+        return short
+    if lesson.kind != "readings" or config.context_short_share == 0:
+        return long
+    per_window = max(config.model.window // config.short_clip, 1)
+    return MixedLengths(long, short, config.context_short_share, per_window)
 
 
 def _refuse_with_start(config: TrainingConfig, given: Given) -> None:

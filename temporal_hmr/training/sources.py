@@ -127,6 +127,40 @@ class MocapWindows:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class MixedLengths:
+    """Whole windows, and in some steps as many frames in short clips.
+
+    A batch of windows holds few different poses, and wears away what many short clips taught.
+    """
+
+    windows: Source
+    short: Source
+    short_share: float
+    """Of the steps."""
+    short_per_window: int
+    """How many short clips stand for one window."""
+
+    @property
+    def body(self) -> PosedBody:
+        """Whose shapes the truth speaks of."""
+        return self.windows.body
+
+    def of_length(self, frames: int) -> "MixedLengths":
+        """The same with windows of so many frames; short clips stay as they are."""
+        return replace(self, windows=self.windows.of_length(frames))
+
+    def draw(self, clips: int, generator: Generator) -> Labelled:
+        """As many windows, or short clips in their place."""
+        if float(torch.rand((), generator=generator)) < self.short_share:
+            return self.short.draw(clips * self.short_per_window, generator)
+        return self.windows.draw(clips, generator)
+
+    def held_out(self) -> Mapping[str, Labelled]:
+        """Whole windows."""
+        return self.windows.held_out()
+
+
 def without_images(source: Source) -> Source:
     """The same for who only looks at keypoints, if drawing can be spared."""
     if isinstance(source, MocapWindows) and source.renderer is not None:
