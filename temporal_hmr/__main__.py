@@ -12,6 +12,10 @@ DOORS = {
     "evaluate": "measure a model on a labelled data set",
     "convert": "make weights of ours of a checkpoint that others publish",
     "check": "judge a result without ground truth",
+    "view": "show a result on one page that opens offline",
+    "doctor": "tell what is wrong with an installation, and what SMPL files are",
+    "licenses": "tell on what terms a result, or this package, may be used",
+    "export": "write a result in the formats of other tools",
 }
 
 

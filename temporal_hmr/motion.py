@@ -42,6 +42,19 @@ class Track:
 
 
 @dataclass(frozen=True, eq=False)
+class InWorld:
+    """The same motion in a world: y up, metres, the ground at y = 0."""
+
+    smpl: SmplParams
+    """Batch axis T."""
+    from_camera: Float[ndarray, "4 4"]
+    """From camera coordinates to the world's. People need not be where it takes them: they are
+    moved towards the ground, and their feet may have been held."""
+    told: dict[str, object]
+    """How the world was found, in words and numbers that JSON knows."""
+
+
+@dataclass(frozen=True, eq=False)
 class BodyMotion:
     """The SMPL body of one person through a clip, in the camera frame (OpenCV axes, metres)."""
 
@@ -64,6 +77,8 @@ class BodyMotion:
     """False where the frame was filled in from its neighbours in time."""
     confidence: Float[ndarray, "T"]
     """0..1; mean confidence of the detected keypoints, 0 where not observed."""
+    world: InWorld | None = None
+    """None where no world was asked for, or found."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -92,6 +107,8 @@ class PredictedMotion:
     """Camera frame, OpenCV axes, float64."""
     world: SmplParams | None = None
     """The same in a world frame of the system's own, where it gives one."""
+    world_from_camera: Float[ndarray, "4 4"] | None = None
+    """From camera coordinates to that world's, for a camera that stands still."""
     camera: Camera | None = None
     boxes: Float[ndarray, "T 4"] | None = None
     """x_min, y_min, x_max, y_max in pixels."""
@@ -107,6 +124,10 @@ class PredictedMotion:
     gender: str = "neutral"
     body: str = ""
     """Name of the body that the betas are of, where the file says; `open` is ours, not SMPL."""
+    times: Float[ndarray, "T"] | None = None
+    """Presentation times in seconds; None where the file does not say."""
+    person_id: int | None = None
+    """The person's number; None where the file gives none."""
 
     @staticmethod
     def of(motion: BodyMotion, name: str) -> "PredictedMotion":
@@ -116,12 +137,16 @@ class PredictedMotion:
             source="ours",
             frames=motion.frames,
             smpl=motion.smpl.map(lambda tensor: tensor.double()),
+            world=None if motion.world is None else motion.world.smpl.map(lambda t: t.double()),
+            world_from_camera=None if motion.world is None else motion.world.from_camera,
             camera=motion.camera,
             boxes=motion.boxes,
             keypoints=motion.keypoints,
             skeleton=motion.skeleton,
             fps=motion.fps,
             filled=~motion.observed,
+            times=motion.times,
+            person_id=motion.person_id,
         )
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """Recover the bodies of the people in videos: `python -m temporal_hmr.track video.mp4 ...`."""
 
 import os
-from argparse import Namespace
+from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from temporal_hmr.command_line import DoorParser, run_door
 from temporal_hmr.errors import InputError
 from temporal_hmr.many.attempts import Cluster
 from temporal_hmr.many.run import Tracked, run_many
+from temporal_hmr.output.formats import FORMATS
 
 if TYPE_CHECKING:
     from temporal_hmr.tracking import TrackJob, TrackSettings
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sources = find_sources(words)
     if options.ray is None and len(words) == 1 and sources == [Path(words[0])]:
         folder = _folder(options, sources[0])
-        print(_track(_prepare(options, sources[0], folder), folder, options.no_render))
+        print(_track(_prepare(options, sources[0], folder), folder, options))
     else:
         _track_many(options, sources)
 
@@ -73,7 +74,21 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     add("--start", type=float, metavar="S", help="seconds (the beginning)")
     add("--end", type=float, metavar="S", help="seconds (the end)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
+    add(
+        "--refine",
+        action=BooleanOptionalAction,
+        default=True,
+        help="move bodies onto the detected keypoints at the end (yes)",
+    )
     add("--no-render", action="store_true", help="write no overlay video")
+    add(
+        "--export",
+        nargs="+",
+        choices=FORMATS,
+        default=[],
+        metavar="FORMAT",
+        help=f"write the result in these formats too, to its export folder: {', '.join(FORMATS)}",
+    )
     add("--again", action="store_true", help="of many videos, track the finished ones anew")
     add(
         "--ray",
@@ -124,21 +139,41 @@ def _settings(options: Namespace) -> "TrackSettings":
         start=options.start,
         end=options.end,
         device=options.device,
+        refine=options.refine,
         progress=options.ray is None,
     )
 
 
-def _track(job: "TrackJob", folder: Path, no_render: bool) -> Tracked:
+def _track(job: "TrackJob", folder: Path, options: Namespace) -> Tracked:
     from temporal_hmr.tracking import run_job
 
     result = run_job(job)
     paths = result.save(folder)
-    if result.motions and not no_render:
+    refused = _export(folder, options) if result.motions else None
+    if result.motions and not options.no_render:
         try:
             result.render(folder)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{folder} has everything but the overlay") from None
+    if refused is not None:
+        raise InputError(f"{folder} has everything but an export: {refused}")
     return Tracked(folder, len(paths), len(result))
+
+
+def _export(folder: Path, options: Namespace) -> InputError | None:
+    """Write what is asked for beside the result; returns what went wrong, which loses nothing."""
+    from temporal_hmr.output.export import ExportSettings, export_result
+    from temporal_hmr.output.manifest import EXPORTS
+
+    if not options.export:
+        return None
+    try:
+        export_result(folder, folder / EXPORTS, ExportSettings(tuple(options.export), options.body))
+    except InputError as error:
+        return error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{folder} has everything but exports and overlay") from None
+    return None
 
 
 def track_one_of_many(options: Namespace, source: Path) -> Tracked:
@@ -153,8 +188,20 @@ def track_one_of_many(options: Namespace, source: Path) -> Tracked:
     if not options.again:
         found = finished_results(folder, job.provenance, overlay=not options.no_render)
         if found is not None:
+            if options.export and found["people"]:
+                _export_if_missing(folder, options)
             return Tracked(folder, len(found["people"]), found["num_frames"], skipped=True)
-    return _track(job, folder, options.no_render)
+    return _track(job, folder, options)
+
+
+def _export_if_missing(folder: Path, options: Namespace) -> None:
+    """Of results that were there before. Raises `InputError` for what cannot be written."""
+    from temporal_hmr.output.export import export_is_current
+
+    if not export_is_current(folder, options.export):
+        refused = _export(folder, options)
+        if refused is not None:
+            raise refused
 
 
 def _track_many(options: Namespace, sources: Sequence[Path]) -> None:

@@ -29,6 +29,7 @@ from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.people.mediapipe import MediapipePeople
 from temporal_hmr.people.tracker import Tracker
 from temporal_hmr.recover import body_of, default_weights, load_model, recover
+from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.video import Clip, Frame, open_clip
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class TrackSettings:
     end: float | None = None
     """Seconds."""
     device: str = "auto"
+    refine: bool = True
+    """Whether bodies are moved onto the detected keypoints after the model has spoken."""
     progress: bool = False
     """Whether to report each stage on standard error."""
 
@@ -139,6 +142,7 @@ class TrackJob:
     body: BodyModel
     camera: Camera
     person: str
+    fit: Reprojection | None
     provenance: Provenance
     progress: bool
 
@@ -166,6 +170,7 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
         body=body,
         camera=_camera(clip, settings.focal),
         person=settings.person,
+        fit=Reprojection() if settings.refine else None,
         provenance=_provenance(Path(source), settings, body),
         progress=settings.progress,
     )
@@ -199,10 +204,17 @@ def run_job(job: TrackJob) -> TrackResult:
     """See, follow and recover. Memory holds one image at a time, however long the clip."""
     tracks, frames, times = _follow(job)
     chosen = choose_people(tracks, job.person)
-    recovering = Stage("recovering", job.progress).track(chosen, len(chosen), unit="person")
     motions = [
-        recover(job.model, job.body, track, job.camera, job.clip.fps, images=_frames_of(job, track))
-        for track in recovering
+        recover(
+            job.model,
+            job.body,
+            track,
+            job.camera,
+            job.clip.fps,
+            images=_frames_of(job, track),
+            fit=job.fit,
+        )
+        for track in Stage("recovering", job.progress).track(chosen, len(chosen), unit="person")
     ]
     if not motions:
         _log.warning("nobody was found in %s", job.provenance.source)
@@ -278,6 +290,7 @@ def _camera(clip: Clip, focal: float | None) -> Camera:
 
 def _provenance(source: Path, settings: TrackSettings, body: BodyModel) -> Provenance:
     weights = _weights(settings)
+    chosen = ("focal", "person", "start", "end", "refine")
     return Provenance(
         source=source.name,
         source_sha256=digest(source),
@@ -287,7 +300,8 @@ def _provenance(source: Path, settings: TrackSettings, body: BodyModel) -> Prove
         weights_sha256=file_hash(weights),
         package_version=package_version(),
         body_sha256=_body_digest(body),
-        settings={name: getattr(settings, name) for name in ("focal", "person", "start", "end")},
+        settings={name: getattr(settings, name) for name in chosen},
+        detector=f"BlazePose of mediapipe {package_version('mediapipe')}",
     )
 
 

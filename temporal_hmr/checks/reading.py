@@ -39,15 +39,15 @@ def read_result(path: Path, body: Path | str | None, format: str | None = None) 
     opened = load_body(dtype=torch.float64)
     people = [
         Given(motion, *_body_for(file, motion, loaded, opened))
-        for file in _files(path)
+        for file in result_files(path)
         for motion in read_predictions(file, format)
     ]
     if not people:
-        raise InputError(f"{path} has nobody in it: there is nothing to check")
+        raise InputError(f"{path} has nobody in it")
     return people
 
 
-def _files(path: Path) -> list[Path]:
+def result_files(path: Path) -> list[Path]:
     """The file itself; of a folder of ours the people that its summary lists, else all there."""
     if not path.is_dir():
         if not path.exists():

@@ -8,6 +8,7 @@ from pathlib import Path
 from temporal_hmr.errors import InputError
 from temporal_hmr.interchange.files import UnknownFormat, read_predictions
 from temporal_hmr.motion import PredictedMotion
+from temporal_hmr.output.manifest import MANIFEST
 
 SUFFIXES = (".npz", ".pkl", ".pt")
 _BYPRODUCTS = "preprocess"
@@ -48,9 +49,10 @@ def read_folder(
     A file belongs to the video with the longest name that stands whole in its path from the folder
     on: as a folder or file name, or as a part of one that no letter or digit touches
     (`walk_1/wham_output.pkl`, `demo_walk_1.pkl`, `walk_1_0.npz`). A folder or file name that ends
-    in the video's and a single digit (`walk_1_0`) says which actor it is about. Hidden files and
-    GVHMR's `preprocess` folders are left alone. Raises `InputError` if there is no such folder or
-    no file in it, if a path names two videos equally well, and whatever `read_predictions` raises.
+    in the video's and a single digit (`walk_1_0`) says which actor it is about. Hidden files,
+    GVHMR's `preprocess` folders and exports of our results are left alone. Raises `InputError` if
+    there is no such folder or no file in it, if a path names two videos equally well, and whatever
+    `read_predictions` raises.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -75,9 +77,11 @@ def read_folder(
 
 
 def _result_files(folder: Path) -> Iterator[Path]:
+    exports = {path.parent for path in folder.rglob(MANIFEST)} - {folder}
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
         aside = _BYPRODUCTS in parts[:-1] or any(part.startswith(".") for part in parts)
+        aside |= any(parent in exports for parent in path.parents)
         if path.suffix.lower() in SUFFIXES and not aside and path.is_file():
             yield path
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
+from temporal_hmr.output.manifest import EXPORTS, clear_exports
 from temporal_hmr.output.npz import SCHEMA_VERSION, Provenance, save_motion
 
 SUMMARY = "result.json"
@@ -82,7 +83,10 @@ def write_results(
     names = [f"person_{motion.person_id:03d}.npz" for motion in motions]
     people = [_describe(motion, name) for motion, name in zip(motions, names, strict=True)]
     summary = {"schema_version": SCHEMA_VERSION, **asdict(provenance), **clip, "people": people}
-    with _made(folder), tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as partial:
+    with (
+        made_folder(folder),
+        tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as partial,
+    ):
         # All are complete before the first of an earlier run goes.
         for motion, name in zip(motions, names, strict=True):
             save_motion(motion, Path(partial) / name, provenance)
@@ -116,7 +120,7 @@ def _read_summary(folder: Path) -> dict[str, Any] | None:
 def _clear(folder: Path) -> None:
     """Remove an earlier run's files, so that nobody of it is taken for somebody of this one.
 
-    Only what its summary lists is ours to remove.
+    Only what its summary lists is ours to remove, and the exports that theirs lists.
     """
     previous = _read_summary(folder)
     if previous is None:
@@ -125,11 +129,15 @@ def _clear(folder: Path) -> None:
     names = [person["file"] for person in previous.get("people", [])]
     for name in [*names, OVERLAY]:
         (folder / Path(name).name).unlink(missing_ok=True)
+    clear_exports(folder / EXPORTS)
 
 
 @contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make the folder and its parents; if the block fails, those made and still empty go again."""
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make the folder and its parents; if the block fails, those made and still empty go again.
+
+    Raises `InputError` for an `OSError` of the block.
+    """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

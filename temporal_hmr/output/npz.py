@@ -78,12 +78,14 @@ class Provenance:
     """Of the body's arrays: the same for the same body in another format."""
     settings: dict[str, object] = field(default_factory=dict)
     """What else was chosen when the video was tracked, by the names of the options."""
+    detector: str = ""
+    """What found the people, and its version; empty where nobody was looked for."""
 
 
-def package_version() -> str:
-    """Of the installed temporal_hmr; it says so if none is installed."""
+def package_version(package: str = "temporal-hmr") -> str:
+    """Of an installed package; it says so if none is installed."""
     try:
-        return version("temporal-hmr")
+        return version(package)
     except PackageNotFoundError:
         return "not installed"
 
