@@ -152,6 +152,27 @@ def test_truth_is_float32_whatever_the_loop_trains_in() -> None:
     assert torch.equal(plain.keypoints, mixed.keypoints)
 
 
+def test_windows_and_short_clips_take_turns() -> None:
+    """As many frames either way, the same draw for the same seed, and windows judge."""
+    from temporal_hmr.data.take import MocapTake
+    from temporal_hmr.models.hmr import PosedBody
+    from temporal_hmr.training.sources import MixedLengths, MocapWindows
+
+    still = torch.eye(3).expand(40, 24, 3, 3), torch.zeros(40, 3)
+    bank = MotionBank.of([MocapTake("a", "b", *still, 30.0, torch.zeros(10))])
+    windows = MocapWindows(bank, bank, PosedBody(load_body()), Augmentation(), CLEAN, 8)
+    mixed = MixedLengths(windows, windows.of_length(2), short_share=0.7, short_per_window=4)
+
+    def shape(seed: int) -> tuple[int, ...]:
+        return tuple(mixed.draw(3, Generator().manual_seed(seed))[0].times.shape)
+
+    shapes = [shape(seed) for seed in range(30)]
+    assert set(shapes) == {(3, 8), (12, 2)}
+    assert 12 <= shapes.count((12, 2)) <= 28
+    assert shapes == [shape(seed) for seed in range(30)]
+    assert {len(window.times[0]) for window, _ in mixed.held_out().values()} == {8}
+
+
 def test_weights_that_do_not_match_their_settings(tmp_path: Path) -> None:
     small = HmrConfig.model_validate({"encoder": {"width": 32, "heads": 2}})
     path = tmp_path / "w.safetensors"

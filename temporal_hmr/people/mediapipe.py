@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
@@ -34,6 +35,8 @@ class DetectionSettings:
     Only where the body was seen in a tile and never in the whole frame."""
     tile_shares: tuple[float, ...] = (1.0, 0.6)
     """Sides of the square tiles searched besides the whole frame, over its short side."""
+    beside: float = 1.6
+    """Side of the square searched for company around somebody, over their own extent."""
     follow_for: float = 0.5
     """Seconds between two frames beyond which nobody is followed from one to the other."""
 
@@ -41,9 +44,10 @@ class DetectionSettings:
 class MediapipePeople:
     """Finds the people in the frames of one clip, given in their order.
 
-    The detector runs on the whole frame and, in turn, on one of the tiles that cover it (on all of
-    them in the first frame). Who was read in the last frame is looked for at the same place, as
-    BlazePose itself does. Use as a context manager, or `close` it.
+    The detector runs on the whole frame and once more: in turn on one of the tiles that cover it
+    (on all of them in the first frame), and around somebody who is painted out, as of two people
+    close together it reports one. Who was read in the last frame is looked for at the same place,
+    as BlazePose itself does. Use as a context manager, or `close` it.
     """
 
     def __init__(self, settings: DetectionSettings = DetectionSettings()) -> None:
@@ -92,26 +96,44 @@ class MediapipePeople:
         read = self._blazepose.read
         found = [(read(packet, region), whole) for region, whole in self._followed]
         found = [(landmarks, whole) for landmarks, whole in found if landmarks is not None]
-        for region, whole in self._detect(image, packet):
+        company = [person_from(landmarks, image.shape) for landmarks, _ in found]
+        for region, shown in self._detect(image, packet, company):
             if any(agree(region, known.region) for known, _ in found):
                 continue
             landmarks = read_settled(self._blazepose, packet, region)
-            if landmarks is not None and (whole or self._confirmed(image, landmarks.region)):
+            whole = shown is None
+            if landmarks is not None and (whole or self._confirmed(shown, landmarks.region)):
                 found.append((landmarks, whole))
         return found
 
     def _detect(
-        self, image: UInt8[ndarray, "H W 3"], packet: ImagePacket
-    ) -> Iterator[tuple[Region, bool]]:
-        """Regions of bodies, and whether each was seen in the whole frame or only in a tile."""
-        yield from ((region, True) for region in self._blazepose.detect(packet))
+        self, image: UInt8[ndarray, "H W 3"], packet: ImagePacket, company: list[Person2D]
+    ) -> Iterator[tuple[Region, UInt8[ndarray, "H W 3"] | None]]:
+        """Regions of bodies; those not seen in the whole frame with the image that shows them."""
+        yield from ((region, None) for region in self._blazepose.detect(packet))
         tiles = _tiles(image.shape[1], image.shape[0], self._settings.tile_shares)
-        if self._frames_seen and tiles:
-            tiles = [tiles[self._frames_seen % len(tiles)]]
-        for x, y, side in tiles:
-            tile = ImagePacket.of(image[y : y + side, x : x + side])
-            for region in self._blazepose.detect(tile):
-                yield Region(region.x + x, region.y + y, region.size, region.rotation), False
+        turn = self._frames_seen
+        if turn % 2 and company:
+            person = company[turn // 2 % len(company)]
+            painted = _painted_out(image, company)
+            side = max(int(self._settings.beside * (person.box[2:] - person.box[:2]).max()), 1)
+            x, y = ((person.box[:2] + person.box[2:] - side) / 2).astype(int).tolist()
+            yield from self._detect_in(painted, (x, y, side))
+            return
+        if turn and tiles:
+            tiles = [tiles[turn // 2 % len(tiles)]]
+        for tile in tiles:
+            yield from self._detect_in(image, tile)
+
+    def _detect_in(
+        self, image: UInt8[ndarray, "H W 3"], square: tuple[int, int, int]
+    ) -> Iterator[tuple[Region, UInt8[ndarray, "H W 3"]]]:
+        """What the detector sees in a square (x, y, side) of an image, and the image."""
+        x, y, side = square
+        middle = Region(x + side / 2, y + side / 2, side, 0.0)
+        shown, x, y = close_up(image, middle, 1.0)
+        for region in self._blazepose.detect(ImagePacket.of(shown)):
+            yield Region(region.x + x, region.y + y, region.size, region.rotation), image
 
     def _confirmed(self, image: UInt8[ndarray, "H W 3"], region: Region) -> bool:
         """Whether the detector, shown little but the body, sees it again.
@@ -166,6 +188,21 @@ def find_people(
             yield frame, finder.people(frame)
 
 
+def _painted_out(image: UInt8[ndarray, "H W 3"], people: list[Person2D]) -> UInt8[ndarray, "H W 3"]:
+    """A copy in which everybody's outline is filled with grey."""
+    image = image.copy()
+    for person in people:
+        points = person.keypoints[person.keypoints[:, 2] > _PART_OF_OUTLINE, :2]
+        if len(points) < 3:
+            continue
+        outline = cv2.convexHull(np.round(points).astype(np.int32))
+        # Keypoints lie inside the body: its surface is some way out.
+        width = max(int(_OUTLINE_WIDTH * (person.box[2:] - person.box[:2]).max()), 1)
+        cv2.fillConvexPoly(image, outline, _GREY)
+        cv2.polylines(image, [outline], True, _GREY, width)
+    return image
+
+
 def _tiles(width: int, height: int, shares: tuple[float, ...]) -> list[tuple[int, int, int]]:
     """Squares (x, y, side) px that cover the image, neighbours overlapping by 40 % or more.
 
@@ -190,5 +227,10 @@ def _share_within(box: Float[ndarray, "4"], other: Float[ndarray, "4"]) -> float
     return float(shared.prod() / max(float((box[2:] - box[:2]).prod()), 1e-9))
 
 
+_PART_OF_OUTLINE = 0.3
+"""Confidence."""
+_OUTLINE_WIDTH = 0.12
+"""Over the longer side of the person's box."""
+_GREY = (128, 128, 128)
 _LEAST_TILE = 112
 """Side (px) from which a tile is worth a look: half of what the detector's network sees."""

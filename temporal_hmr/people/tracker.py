@@ -5,11 +5,12 @@ well box and pose agree with where each person's Kalman filter expects them; as 
 al. 2016), with pose similarity beside the overlap of boxes and with time measured in seconds.
 """
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
@@ -42,7 +43,8 @@ class Tracker:
         self._settings = settings
         self._expected: list[_Trail] = []
         self._finished: list[_Trail] = []
-        self._times: list[float] = []
+        self._frames = array("q")
+        self._times = array("d")
 
     def update(self, frame: Frame, people: list[Person2D]) -> None:
         """Take in the people of the next frame."""
@@ -55,6 +57,7 @@ class Tracker:
         """
         if self._times and time <= self._times[-1]:
             raise ValueError(f"frame {index} at {time} s does not follow {self._times[-1]} s")
+        self._frames.append(index)
         self._times.append(time)
         self._forget(time)
         for trail in self._expected:
@@ -65,14 +68,20 @@ class Tracker:
         for position in sorted(set(range(len(people))) - set(assigned.values())):
             self._expected.append(_Trail(index, time, people[position]))
 
+    def cut(self) -> None:
+        """Another shot begins with the next frame: nobody goes on into it."""
+        self._finished += self._expected
+        self._expected = []
+
     def tracks(self) -> list[Track]:
         """Everybody seen for long enough so far, numbered from 0.
 
         In order of first appearance; those who appear together, from left to right.
         """
         trails = [trail for trail in self._finished + self._expected if self._lasting(trail)]
-        trails.sort(key=lambda trail: (trail.times[0], *trail.people[0].box))
-        return [trail.track(person_id) for person_id, trail in enumerate(trails)]
+        trails.sort(key=lambda trail: (trail.times[0], *trail.first_box))
+        frames, times = np.array(self._frames), np.array(self._times)
+        return [trail.track(number, frames, times) for number, trail in enumerate(trails)]
 
     def _forget(self, time: float) -> None:
         patience = self._settings.patience
@@ -130,12 +139,14 @@ def link(
 
 
 class _Trail:
-    """One person so far."""
+    """One person so far. Numbers are packed: an hour has a hundred thousand frames."""
 
     def __init__(self, index: int, time: float, person: Person2D) -> None:
-        self.frames = [index]
-        self.times = [time]
-        self.people = [person]
+        self.frames, self.times = array("q"), array("d")
+        self._boxes, self._keypoints = array("f"), array("f")
+        self.first_box = person.box
+        self._last = person
+        self._note(index, time, person)
         self.filter = MotionFilter(person.box)
         self._predicted_to = time
 
@@ -144,14 +155,19 @@ class _Trail:
         self._predicted_to = time
 
     def extend(self, index: int, time: float, person: Person2D) -> None:
+        self._note(index, time, person)
+        self.filter.correct(person.box)
+
+    def _note(self, index: int, time: float, person: Person2D) -> None:
         self.frames.append(index)
         self.times.append(time)
-        self.people.append(person)
-        self.filter.correct(person.box)
+        self._boxes.frombytes(person.box.astype(np.float32).tobytes())
+        self._keypoints.frombytes(person.keypoints.astype(np.float32).tobytes())
+        self._last = person
 
     def pose_similarity(self, person: Person2D) -> float:
         """OKS with the last pose, moved along with the expected box."""
-        last = self.people[-1]
+        last = self._last
         expected = self.filter.box()
         moved = last.keypoints.copy()
         moved[:, :2] += (expected[:2] + expected[2:] - last.box[:2] - last.box[2:]) / 2
@@ -162,16 +178,22 @@ class _Trail:
             moved, person.keypoints, scale, person.skeleton, widening=1.5 + 4 * unseen_for
         )
 
-    def track(self, person_id: int) -> Track:
+    def track(
+        self, person_id: int, looked_at: Int[ndarray, "N"], times: Float[ndarray, "N"]
+    ) -> Track:
+        """The person's track; the arrays are of all the frames of the clip that were looked at."""
+        span = slice(
+            np.searchsorted(looked_at, self.frames[0]),
+            np.searchsorted(looked_at, self.frames[-1]) + 1,
+        )
+        joints = len(self._last.skeleton)
         return Track(
             person_id=person_id,
             frames=np.array(self.frames),
             times=np.array(self.times),
-            boxes=_stacked([person.box for person in self.people]),
-            keypoints=_stacked([person.keypoints for person in self.people]),
-            skeleton=self.people[0].skeleton,
+            boxes=np.array(self._boxes).reshape(-1, 4),
+            keypoints=np.array(self._keypoints).reshape(-1, joints, 3),
+            skeleton=self._last.skeleton,
+            looked_at=looked_at[span],
+            looked_at_times=times[span],
         )
-
-
-def _stacked(arrays: list[Float[ndarray, "..."]]) -> Float[ndarray, "T ..."]:
-    return np.stack(arrays).astype(np.float64)
