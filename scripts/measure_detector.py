@@ -14,8 +14,7 @@ sure the detector was.
 import argparse
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +25,11 @@ from torch import Tensor
 
 from temporal_hmr.body.detector_points import part_of
 from temporal_hmr.body.load import load_body
-from temporal_hmr.command_line import Stage, run_door
+from temporal_hmr.command_line import run_door
 from temporal_hmr.crops import extents
-from temporal_hmr.errors import InputError
+from temporal_hmr.evaluation.readings import Reading, read_videos_in_boxes
 from temporal_hmr.models.hmr import PosedBody
-from temporal_hmr.motion import BodyMotion
-from temporal_hmr.output.npz import load_motion
-from temporal_hmr.people.boxed import BoxedPeople
 from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, SMPL24
-from temporal_hmr.video import open_clip
 
 SURE = 0.7
 """Confidence from which a keypoint says what the detector means."""
@@ -49,53 +44,14 @@ TYPICAL = 0.02
 CONFIDENCES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.01)
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """One person in one video."""
-
-    video: int
-    truth: BodyMotion
-    found: Float[ndarray, "T 23 3"]
-    """Pixels and confidence; 0 where nothing was read."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables; raises `InputError` for a folder without rendered videos."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("videos", type=Path, metavar="VIDEOS", help="folder of rendered videos")
     folder = parser.parse_args(arguments).videos
-    videos = sorted(folder.glob("*.mp4"))
-    if not videos:
-        raise InputError(f"{folder} has no rendered videos: see scripts/render_clips.py --videos")
-    readings = [
-        reading
-        for number, video in enumerate(Stage("reading").track(videos, len(videos), unit="video"))
-        for reading in read_everybody(number, video)
-    ]
-    if not readings:
-        raise InputError(f"{folder} has no truth beside its videos (0000_person0.npz)")
+    readings = read_videos_in_boxes(folder)
     print_offsets(readings)
     print_errors(readings)
-
-
-def read_everybody(number: int, video: Path) -> Iterator[Reading]:
-    """Everybody in a video, read in the boxes of what can be seen of them."""
-    truths = [load_motion(path) for path in sorted(video.parent.glob(f"{video.stem}_person*.npz"))]
-    boxes = [extents(truth.keypoints) for truth in truths]
-    found = [np.zeros((len(truth.frames), len(COCO23), 3)) for truth in truths]
-    with BoxedPeople() as reader:
-        for frame in open_clip(video):
-            places = [truth.at(frame.index) for truth in truths]
-            now = [
-                np.full(4, np.nan) if place is None else box[place]
-                for place, box in zip(places, boxes, strict=True)
-            ]
-            people = reader.read_boxes(frame, np.stack(now))
-            for into, place, person in zip(found, places, people, strict=True):
-                if person is not None and place is not None:
-                    into[place] = person.keypoints
-    for truth, keypoints in zip(truths, found, strict=True):
-        yield Reading(number, truth, keypoints)
 
 
 def print_offsets(readings: list[Reading]) -> None:

@@ -15,6 +15,7 @@ DOORS = {
     "view": "show a result on one page that opens offline",
     "doctor": "tell what is wrong with an installation, and what SMPL files are",
     "licenses": "tell on what terms a result, or this package, may be used",
+    "refine": "take the trembling out of anybody's results",
     "export": "write a result in the formats of other tools",
 }
 

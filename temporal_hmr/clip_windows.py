@@ -2,13 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from torch import Tensor
 
 from temporal_hmr.batch import CropWindow
 from temporal_hmr.camera import Camera
@@ -17,6 +16,8 @@ from temporal_hmr.motion import Track
 from temporal_hmr.video import Frame
 
 WINDOWS_AT_ONCE = 8
+TRAINED_FPS = 30.0
+"""The rate of the clips from which models learn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +33,45 @@ class FilledTrack:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def at(self, positions: Int[ndarray, "K"]) -> "FilledTrack":
+        """Some of its frames."""
+        if len(positions) == len(self):
+            return self
+        values = (getattr(self, each.name)[positions] for each in fields(self))
+        return FilledTrack(*values)
+
 
 def fill_frames(track: Track) -> FilledTrack:
-    """Every frame from first to last sight; boxes and times of unseen ones lie in between."""
-    frames = np.arange(track.frames[0], track.frames[-1] + 1)
+    """Every frame that was looked at from first to last sight, unseen ones with boxes in between.
+
+    A track that does not say which were looked at has them all, unseen ones at times in between.
+    """
+    if track.looked_at is None or track.looked_at_times is None:
+        frames = np.arange(track.frames[0], track.frames[-1] + 1)
+        times = np.interp(frames, track.frames, track.times)
+    else:
+        frames, times = track.looked_at, track.looked_at_times
     position = np.searchsorted(frames, track.frames)
     observed = np.zeros(len(frames), bool)
     observed[position] = True
-    keypoints = np.zeros((len(frames), *track.keypoints.shape[1:]), np.float32)
-    keypoints[position] = track.keypoints
-    times = np.interp(frames, track.frames, track.times)
-    columns = [np.interp(frames, track.frames, column) for column in track.boxes.T]
+    keypoints = track.keypoints.astype(np.float32, copy=False)
+    if not observed.all():
+        keypoints = np.zeros((len(frames), *track.keypoints.shape[1:]), np.float32)
+        keypoints[position] = track.keypoints
+    columns = [np.interp(times, track.times, column) for column in track.boxes.T]
     return FilledTrack(frames, times, np.stack(columns, -1).astype(np.float32), keypoints, observed)
+
+
+def at_trained_rate(times: Float[ndarray, "T"]) -> Int[ndarray, "K"]:
+    """Which frames to show a model that learned from 30 a second: all, or every second of 60.
+
+    Windows have as many frames as in training; if they came four times as fast, the model would
+    see a quarter of the time and take quick movements for slow ones. The first and the last frame
+    are among them.
+    """
+    rate = 1 / float(np.median(np.diff(times))) if len(times) > 1 else TRAINED_FPS
+    step = max(round(rate / TRAINED_FPS), 1)
+    return np.unique(np.append(np.arange(0, len(times), step), len(times) - 1))
 
 
 def window_starts(frames: int, length: int) -> list[int]:
@@ -72,33 +100,43 @@ def windows_with_images(
     of the windows that are open, however long the clip.
     """
     starts = window_starts(len(seen), length)
-    window = _cut(seen, starts, length, camera)
-    crops: dict[int, UInt8[Tensor, "T 3 side side"]] = {}
+    begun: dict[int, CropWindow] = {}
 
-    def take(rows: list[int]) -> tuple[list[int], CropWindow]:
-        empty = torch.zeros(length, 3, side, side, dtype=torch.uint8)
-        pictures = torch.stack([crops.pop(row, empty) for row in rows])
-        chosen = window.map(lambda tensor: tensor[rows])
-        return [starts[row] for row in rows], replace(chosen, images=pictures)
+    def window(row: int) -> CropWindow:
+        if row not in begun:
+            empty = torch.zeros(1, length, 3, side, side, dtype=torch.uint8)
+            begun[row] = replace(_cut(seen, [starts[row]], length, camera), images=empty)
+        return begun[row]
+
+    def take(rows: range) -> tuple[list[int], CropWindow]:
+        taken = [window(row) for row in rows]
+        for row in rows:
+            del begun[row]
+        return [starts[row] for row in rows], _stacked(taken)
 
     done = 0
     for frame in images:
-        position = frame.index - int(seen.frames[0])
-        if not 0 <= position < len(seen):
+        position = int(np.searchsorted(seen.frames, frame.index))
+        if position == len(seen) or seen.frames[position] != frame.index:
             continue
         complete = bisect_right(starts, position - length)
         while complete - done >= WINDOWS_AT_ONCE:
-            yield take(list(range(done, done + WINDOWS_AT_ONCE)))
+            yield take(range(done, done + WINDOWS_AT_ONCE))
             done += WINDOWS_AT_ONCE
         for row in range(complete, bisect_right(starts, position)):
-            place = position - starts[row]
-            center, size = window.box_center[row, place].numpy(), window.box_size[row, place]
-            crop = crop_image(frame.image, center, float(size), side)
-            if row not in crops:
-                crops[row] = torch.zeros(length, 3, side, side, dtype=torch.uint8)
-            crops[row][place] = torch.from_numpy(crop).permute(2, 0, 1)
+            place, cut = position - starts[row], window(row)
+            assert cut.images is not None, "they were put there"
+            center, size = cut.box_center[0, place].numpy(), float(cut.box_size[0, place])
+            crop = crop_image(frame.image, center, size, side)
+            cut.images[0, place] = torch.from_numpy(crop).permute(2, 0, 1)
     for first in range(done, len(starts), WINDOWS_AT_ONCE):
-        yield take(list(range(first, min(first + WINDOWS_AT_ONCE, len(starts)))))
+        yield take(range(first, min(first + WINDOWS_AT_ONCE, len(starts))))
+
+
+def _stacked(windows: list[CropWindow]) -> CropWindow:
+    """One batch of them."""
+    names = [each.name for each in fields(CropWindow)]
+    return CropWindow(**{name: torch.cat([getattr(w, name) for w in windows]) for name in names})
 
 
 def _cut(seen: FilledTrack, starts: list[int], length: int, camera: Camera) -> CropWindow:

@@ -1,6 +1,14 @@
-"""Decoding of video files: decord's frames, and OpenCV's where decord refuses a broken file."""
+"""Decoding of video files: decord's frames, and OpenCV's where decord cannot be used.
+
+decord is fast and seeks exactly in mp4, mov, mkv and webm. Of transport streams (camcorders'
+.mts, .ts) it drops the first pictures and repeats the last ones without a word, and in avi and mpg
+it seeks to wrong places; it has no AV1, refuses what is badly broken, and gives up some frames
+before a break. OpenCV reads all that in order, except AV1, for which there is PyAV.
+"""
 
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -10,6 +18,9 @@ from numpy import ndarray
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
+
+_LEAST_FRAME = 4
+"""Bytes of a frame at the very least, with what is said of it."""
 
 
 def _decord_reader(path: Path):
@@ -28,20 +39,44 @@ def _decord_reader(path: Path):
 
 
 def decord_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
-    """Presentation times (s) and average frame rate, None if decord cannot read the file."""
-    reader = _decord_reader(path)
+    """Presentation times (s) and average frame rate, None if decord cannot be trusted with it."""
+    # decord makes room for as many frames as the header states, and ends the process if it cannot.
+    usual = has_index(path) and _stated(path)[1] <= _most_frames(path)
+    reader = _decord_reader(path) if usual else None
     if reader is None:
         return None
-    count, fps = len(reader), reader.get_avg_fps()
+    try:
+        times = reader.get_frame_timestamp(range(len(reader)))[:, 0]
+    except IndexError:  # a broken index
+        return None
+    if not len(times):
+        return None
     # decord keeps times in single precision: the rounding takes its noise off round numbers.
-    times = reader.get_frame_timestamp(range(count))[:, 0].astype(np.float64).round(6)
-    if not np.all(np.diff(times) > 0):  # the file has no usable times
-        return np.arange(count) / fps, fps
-    if count > 1:
-        measured = (count - 1) / float(times[-1] - times[0])
-        trust_header = abs(fps / measured - 1) < 0.01
-        fps = fps if trust_header else measured
-    return times, fps
+    times = times.astype(np.float64).round(6)
+    return usable(times, reader.get_avg_fps())
+
+
+def has_index(path: Path) -> bool:
+    """Whether the file is of the families of mp4 or Matroska, which say where every frame lies."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:4] == b"\x1a\x45\xdf\xa3" or head[4:8] in (
+        *(b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"),
+    )
+
+
+def usable(times: Float[ndarray, "N"], stated_fps: float) -> tuple[Float[ndarray, "N"], float]:
+    """Times (s) that increase, and the average frame rate: the stated one if it may well be true.
+
+    Files without times (bare streams) get those of the stated rate.
+    """
+    count = len(times)
+    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        return np.arange(count) / stated_fps, stated_fps
+    if count == 1:
+        return times, stated_fps
+    measured = (count - 1) / float(times[-1] - times[0])
+    return times, stated_fps if abs(stated_fps / measured - 1) < 0.01 else measured
 
 
 def decord_images(path: Path, first: int, stop: int) -> Iterator[UInt8[ndarray, "H W 3"]]:
@@ -68,30 +103,94 @@ def _without_row_padding(image: UInt8[ndarray, "H W channels"]) -> UInt8[ndarray
     return image.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3).copy()
 
 
-def opencv_images(path: Path) -> Iterator[tuple[float, UInt8[ndarray, "H W 3"]]]:
-    """Presentation time (s) and upright RGB image of every frame up to the end or the break."""
-    with silenced():
+def opencv_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
+    """Presentation times (s) and average frame rate of all that OpenCV decodes; None if nothing.
+
+    It goes through the whole file.
+    """
+    times = []
+    with closing(_OpenCvReader(path)) as reader:
+        for _ in reader.grabbed():
+            times.append(reader.time())
+    return usable(np.array(times), announced(path)[0]) if times else None
+
+
+def opencv_images(path: Path, first: int = 0) -> Iterator[tuple[float, UInt8[ndarray, "H W 3"]]]:
+    """Presentation time (s) and upright RGB image of every frame from `first` to end or break."""
+    with closing(_OpenCvReader(path)) as reader:
+        for _ in islice(reader.grabbed(), first, None):
+            image = reader.image()
+            if image is None:
+                return
+            yield reader.time(), image
+
+
+class _OpenCvReader:
+    """A file read in order by OpenCV, which turns pictures upright by itself."""
+
+    def __init__(self, path: Path) -> None:
         # One thread, so that FFmpeg complains only while we are reading, silenced.
-        capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    try:
+        options = [cv2.CAP_PROP_N_THREADS, 1]
+        with silenced():
+            # An absolute path, as for decord.
+            self._capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG, options)
+
+    def close(self) -> None:
+        self._capture.release()
+
+    def grabbed(self) -> Iterator[None]:
+        """Goes from frame to frame until none can be decoded any more."""
         while True:
             with silenced():
-                decoded, image = capture.read()
+                decoded = self._capture.grab()
             if not decoded:
                 return
-            time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            yield time, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    finally:
-        capture.release()
+            yield
+
+    def time(self) -> float:
+        """Of the present frame, in seconds."""
+        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+
+    def image(self) -> UInt8[ndarray, "H W 3"] | None:
+        with silenced():
+            decoded, image = self._capture.retrieve()
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if decoded else None
 
 
 def announced(path: Path) -> tuple[float, int]:
-    """Average frame rate and number of frames according to the file's header (1, 0 if none)."""
+    """Average frame rate and number of frames according to the file's header (1, 0 if none).
+
+    A number that cannot be, for a file of that size, is none.
+    """
+    fps, count = _stated(path)
+    can_be = 0 < count <= _most_frames(path)
+    return (fps if 0 < fps < np.inf else 1.0), int(count) if can_be else 0
+
+
+def _stated(path: Path) -> tuple[float, float]:
+    """Frame rate and number of frames in the file's header, sense or nonsense."""
     with silenced():
         capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
-        fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        stated = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
         capture.release()
-    return (fps if fps > 0 else 1.0), max(int(count), 0)
+    return stated
+
+
+def _most_frames(path: Path) -> float:
+    return path.stat().st_size / _LEAST_FRAME
+
+
+def pixel_aspect(path: Path) -> float:
+    """Width of a pixel over its height as the file states it; 1 unless that is likely true.
+
+    DV, DVD and old broadcasts have pixels that are not square.
+    """
+    with silenced():
+        capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+        across, down = (capture.get(name) for name in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+        capture.release()
+    aspect = across / down if across > 0 and down > 0 else 1.0
+    return aspect if 0.25 < aspect < 4 and abs(aspect - 1) > 0.01 else 1.0
 
 
 def is_cut_short(path: Path, times: Float[ndarray, "N"], announced_duration: float) -> bool:

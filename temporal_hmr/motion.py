@@ -36,6 +36,10 @@ class Track:
     boxes: Float[ndarray, "T 4"]
     keypoints: Float[ndarray, "T joints 3"]
     skeleton: Skeleton
+    looked_at: Int[ndarray, "N"] | None = None
+    """Frame numbers from first to last sight that were looked at; None says that all were."""
+    looked_at_times: Float[ndarray, "N"] | None = None
+    """Their presentation times in seconds."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -60,7 +64,7 @@ class BodyMotion:
 
     person_id: int
     frames: Int[ndarray, "T"]
-    """Consecutive frame numbers, from the first in which the person was seen to the last."""
+    """From the first in which the person was seen to the last, all that were looked at."""
     times: Float[ndarray, "T"]
     """Presentation times in seconds."""
     fps: float
@@ -76,9 +80,12 @@ class BodyMotion:
     observed: Bool[ndarray, "T"]
     """False where the frame was filled in from its neighbours in time."""
     confidence: Float[ndarray, "T"]
-    """0..1; mean confidence of the detected keypoints, 0 where not observed."""
+    """0..1; mean of the joints' own where there is one."""
     world: InWorld | None = None
     """None where no world was asked for, or found."""
+    joint_confidence: Float[ndarray, "T 24"] | None = None
+    """Probability that each joint lies within a decimetre of the truth as seen from the pelvis
+    (`confidence.joint_confidence`); None in files of earlier versions."""
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -2,29 +2,40 @@
 
 import copy
 from collections.abc import Iterable, Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr.batch import CropWindow
+from temporal_hmr.blending import Blend, at_times, chunks
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import load_weights, read_config
-from temporal_hmr.clip_windows import FilledTrack, fill_frames, windows, windows_with_images
+from temporal_hmr.clip_windows import (
+    FilledTrack,
+    at_trained_rate,
+    fill_frames,
+    windows,
+    windows_with_images,
+)
+from temporal_hmr.confidence import Seen, joint_confidence
 from temporal_hmr.crops import readable
 from temporal_hmr.errors import InputError
+from temporal_hmr.journal import Journal
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.recalled_windows import Answer, recalled
 from temporal_hmr.reprojection import Reprojection, fit_to_keypoints
-from temporal_hmr.rotation import interpolate, nearest_rotation
-from temporal_hmr.skeleton import BLAZEPOSE23, COCO23
+from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, Skeleton
 from temporal_hmr.video import Frame
 
 CHECKPOINT_KIND = "hmr"
@@ -56,14 +67,18 @@ def recover(
     temporal: bool = True,
     images: Iterable[Frame] | None = None,
     fit: Reprojection | None = Reprojection(),
+    journal: Journal | None = None,
 ) -> BodyMotion:
     """The body of a tracked person in every frame from first to last sight.
 
     Frames in which they went unseen are filled in from their neighbours and marked as not
-    observed. `temporal=False` leaves the temporal module out. A body other than the one that the
-    model was trained on takes over the pose, and the shape whose skeleton is nearest. `images` are
-    the frames of the track in order (others are passed over), for models that look at them. `fit`
-    says how the body is moved onto the detected keypoints; None leaves it as the model has it.
+    observed. The model is shown about 30 frames a second, and what lies between those of faster
+    clips is interpolated. `temporal=False` leaves the temporal module out. A body other than the
+    one that the model was trained on takes over the pose, and the shape whose skeleton is nearest.
+    `images` are the frames of the track in order (others are passed over), for models that look at
+    them. `fit` says how the body is moved onto the detected keypoints; None leaves it as the model
+    has it. What is found goes into the journal window by window, and what is there already is not
+    computed again.
 
     Raises `InputError` if the track's keypoints are not the ones the model looks at, if it looks
     at images and there are none, or if it speaks of SMPL's shapes and the body is not SMPL.
@@ -76,33 +91,76 @@ def recover(
     trained = body_of(model, body)
     device = next(model.parameters()).device
     posed = PosedBody(copy.deepcopy(trained)).to(device)
-    blend = _Blend(len(seen), posed)
-    for starts, cut in _windows(seen, model, camera, images):
+    shown = seen.at(at_trained_rate(seen.times))
+    blend = Blend(len(shown), posed)
+    how = fit if temporal or fit is None else fit.by_frame()
+    for starts, cut in _windows(shown, model, camera, images):
         window = cut.map(lambda tensor: tensor.to(device))
-        with torch.inference_mode():
-            prediction = model(window, posed, temporal)
-        smpl = prediction.smpl
-        if fit is not None:
-            how = fit if temporal else fit.by_frame()
-            smpl = fit_to_keypoints(prediction, window, posed, track.skeleton, how)
-        blend.add(starts, smpl, readable(window.scores))
-    smpl = on_body(blend.result(), trained, body)
-    joints = body.joints(smpl.map(lambda tensor: tensor.to(body.v_template.dtype)))
-    confidence = seen.keypoints[..., 2]
-    known = np.maximum((confidence > 0).sum(-1), 1)
+        name = f"person {track.person_id} from {shown.frames[starts[0]]}"
+        answer = partial(_answer, model, posed, track.skeleton, how, temporal, window)
+        blend.add(starts, *recalled(journal, name, answer))
+    smpl = at_times(blend.result(), shown.times, seen.times, posed)
+    likely = _confidence(smpl, seen, posed, track.skeleton, camera)
+    smpl = on_body(smpl, trained, body)
     return BodyMotion(
         person_id=track.person_id,
         frames=seen.frames,
         times=seen.times,
         fps=fps,
         smpl=smpl,
-        joints=joints.float().numpy(),
+        joints=_joints(body, smpl),
         camera=camera,
         boxes=seen.boxes,
         keypoints=seen.keypoints,
         skeleton=track.skeleton,
         observed=seen.observed,
-        confidence=(confidence.sum(-1) / known).astype(np.float32),
+        confidence=likely.mean(-1),
+        joint_confidence=likely,
+    )
+
+
+def _joints(body: BodyModel, smpl: SmplParams) -> Float[ndarray, "T 24 3"]:
+    joints = np.empty((len(smpl.transl), 24, 3), np.float32)
+    for part in chunks(len(joints)):
+        some = smpl[part].map(lambda tensor: tensor.to(body.v_template.dtype))
+        joints[part] = body.joints(some).float().numpy()
+    return joints
+
+
+def _answer(
+    model: Hmr,
+    posed: PosedBody,
+    skeleton: Skeleton,
+    fit: Reprojection | None,
+    temporal: bool,
+    window: CropWindow,
+) -> Answer:
+    with torch.inference_mode():
+        prediction = model(window, posed, temporal)
+    trusted = readable(window.scores)
+    if fit is None:
+        return prediction.smpl, trusted
+    return fit_to_keypoints(prediction, window, posed, skeleton, fit), trusted
+
+
+def _confidence(
+    smpl: SmplParams, seen: FilledTrack, posed: PosedBody, skeleton: Skeleton, camera: Camera
+) -> Float[ndarray, "T 24"]:
+    """How likely each joint is right; `posed` is on the CPU by now."""
+    projected, joints = [], []
+    for part in chunks(len(seen)):
+        points = posed.body.regress(smpl[part], posed.points_of(skeleton))
+        projected.append(camera.project(points).numpy())
+        joints.append(posed.body.joints(smpl[part]).numpy())
+    return joint_confidence(
+        Seen(
+            keypoints=seen.keypoints,
+            projected=np.concatenate(projected),
+            joints=np.concatenate(joints),
+            boxes=seen.boxes,
+            times=seen.times,
+            observed=seen.observed,
+        )
     )
 
 
@@ -127,89 +185,6 @@ def _windows(
     if images is None:
         raise InputError("these weights look at images, and there are only keypoints here")
     return windows_with_images(seen, length, camera, side, images)
-
-
-class _Sum:
-    """Windows added up frame by frame, each fading out towards its ends."""
-
-    def __init__(self, frames: int):
-        self.frames = frames
-        self.weight = torch.zeros(frames)
-        self.rotations = torch.zeros(frames, 24, 3, 3)
-        self.pelvis = torch.zeros(frames, 3)
-        self.betas = torch.zeros(10)
-
-    def add(
-        self,
-        start: int,
-        rotations: Float[Tensor, "T 24 3 3"],
-        pelvis: Float[Tensor, "T 3"],
-        betas: Float[Tensor, "T 10"],
-    ) -> None:
-        """A window that begins at the frame `start`; what it has beyond the last is padding."""
-        length = len(pelvis)
-        count = min(length, self.frames - start)
-        where = slice(start, start + count)
-        # Halves of such windows add up to 1, and fade in and out without a kink that would show
-        # as a jolt at every seam.
-        weight = torch.sin(torch.pi * (torch.arange(length) + 0.5) / length)[:count, None] ** 2
-        self.weight[where] += weight[:, 0]
-        self.rotations[where] += weight[..., None, None] * rotations[:count]
-        self.pelvis[where] += weight * pelvis[:count]
-        self.betas += (weight * betas[:count]).sum(0)
-
-
-class _Blend:
-    """Averages overlapping windows.
-
-    A window in which the person is hardly seen has a box around next to nothing, and a body
-    somewhere far away: such windows are believed only where there are no others at all.
-    """
-
-    def __init__(self, frames: int, posed: PosedBody):
-        self.posed = posed
-        self.trusted, self.others = _Sum(frames), _Sum(frames)
-
-    def add(self, starts: list[int], smpl: SmplParams, trusted: Bool[Tensor, "B"]) -> None:
-        """Add the predictions of the windows that start at these frames."""
-        pelvis = (smpl.transl + self.posed.pelvis_at_rest(smpl.betas)).cpu()
-        rotations, betas = smpl.rotations().cpu(), smpl.betas.cpu()
-        for row, start in enumerate(starts):
-            total = self.trusted if trusted[row] else self.others
-            total.add(start, rotations[row], pelvis[row], betas[row])
-
-    def result(self) -> SmplParams:
-        """The blended motion, on the CPU; one shape for all frames."""
-        total = self.trusted if self.trusted.weight.any() else self.others
-        betas = (total.betas / total.weight.sum()).expand(total.frames, 10)
-        covered = total.weight > 0
-        # The chordal mean: a sum of rotations, brought back to the nearest rotation.
-        whole = torch.where(covered[:, None, None, None], total.rotations, torch.eye(3))
-        rotations = nearest_rotation(whole)
-        pelvis = total.pelvis / total.weight.clamp(min=torch.finfo().tiny)[:, None]
-        rotations, pelvis = _bridge(rotations, pelvis, covered)
-        rest = self.posed.cpu().pelvis_at_rest(betas)
-        return SmplParams.from_rotations(rotations, betas, pelvis - rest)
-
-
-def _bridge(
-    rotations: Float[Tensor, "T 24 3 3"], pelvis: Float[Tensor, "T 3"], covered: Bool[Tensor, "T"]
-) -> tuple[Float[Tensor, "T 24 3 3"], Float[Tensor, "T 3"]]:
-    """Frames that no window covers lie between their neighbours that are covered."""
-    places = covered.nonzero().flatten()
-    frames = torch.arange(len(covered))
-    after = torch.searchsorted(places, frames).clamp(max=len(places) - 1)
-    before = torch.searchsorted(places, frames, right=True).sub(1).clamp(min=0)
-    first, last = places[before], places[after]
-    fraction = ((frames - first) / (last - first).clamp(min=1)).clamp(0, 1)
-    turned = interpolate(rotations[first], rotations[last], fraction[:, None].expand(-1, 24))
-    exact = (first == last)[:, None]
-    return (
-        torch.where(exact[..., None, None], rotations[first], turned),
-        torch.where(
-            exact, pelvis[first], torch.lerp(pelvis[first], pelvis[last], fraction[:, None])
-        ),
-    )
 
 
 def on_body(smpl: SmplParams, trained: BodyModel, body: BodyModel) -> SmplParams:

@@ -92,11 +92,14 @@ class _Change:
 
 _SHIFT_SPREAD = (0.1, 0.1, 0.1)
 """Standard deviations of the place: metres, metres, share of the depth."""
+_STEADY = (3.0, 3.0, 20.0)
+"""How many times smoother the place moves than joints turn; and not its change alone, but all of its
+path: depth follows from the size of a person in pixels, and shakes by centimetres."""
 _SHAPE_SPREAD = 0.5
 """Of betas."""
 
 
-_LEAST_HELD = 0.02
+_LEAST_HELD = 0.2
 """Weight of the network's answer in a frame in which nothing is seen, where all is seen it is 1."""
 _AT_REST = 0.1
 """Gradients below it move next to nothing, which Adam would otherwise scale up to a full step."""
@@ -128,7 +131,9 @@ def fit_to_keypoints(
             smpl = _changed(first, change, spread, body)
             keypoints = body.keypoints(smpl, window, skeleton)
             loss = believed.disagreement(keypoints)
-            loss = loss + _unlikeliness(change, window, believed, settings)
+            pelvis = smpl.transl + body.pelvis_at_rest(smpl.betas)
+            path = torch.cat([pelvis[..., :2], pelvis[..., 2:].clamp(min=0.1).log()], -1)
+            loss = loss + _unlikeliness(change, path, window, believed, settings)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -206,15 +211,21 @@ def _changed(
 
 
 def _unlikeliness(
-    change: _Change, window: CropWindow, believed: _Evidence, settings: Reprojection
+    change: _Change,
+    path: Float[Tensor, "B T 3"],
+    window: CropWindow,
+    believed: _Evidence,
+    settings: Reprojection,
 ) -> Float[Tensor, ""]:
-    """How far from the network's answer, and how jerkily."""
+    """How far from the network's answer, and how jerkily; `path` is the pelvis's (log depth)."""
     moved = torch.cat([change.turns.flatten(2), change.shift], -1)
     # Where nothing is seen, a change goes on from one side to the other rather than back to none.
     seen = believed.weight.mean(-1).clamp(min=_LEAST_HELD)
     far = (seen * moved.square().sum(-1)).sum() + change.betas.square().sum()
     weight = settings.smooth + settings.smooth_trembling * believed.trembling
-    jerky = _acceleration(moved, window.times).square().sum((1, 2))
+    steadiness = path.new_tensor(_STEADY) / path.new_tensor(_SHIFT_SPREAD)
+    moving = torch.cat([change.turns.flatten(2), steadiness * path], -1)
+    jerky = _acceleration(moving, window.times).square().sum((1, 2))
     return settings.prior * far + (weight * jerky).sum()
 
 

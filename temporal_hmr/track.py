@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from temporal_hmr.command_line import DoorParser, run_door
 from temporal_hmr.errors import InputError
@@ -15,7 +15,8 @@ from temporal_hmr.many.run import Tracked, run_many
 from temporal_hmr.output.formats import FORMATS
 
 if TYPE_CHECKING:
-    from temporal_hmr.tracking import TrackJob, TrackSettings
+    from temporal_hmr.output.work import Work
+    from temporal_hmr.tracking import TrackJob, TrackResult, TrackSettings
 
 SAMPLE = Path(__file__).parent / "assets" / "sample.mp4"
 
@@ -26,10 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises `InputError` for whatever cannot be used, before anything is computed or created. Of
     many videos, one that fails stops none of the others; the error comes when all have ended.
     """
-    from temporal_hmr.many.sources import find_sources
+    from temporal_hmr.many.sources import camera_number, find_sources
 
     options = _parse(arguments)
     words = _words(options)
+    number = camera_number(words)
+    if number is not None:
+        _watch(number, options)
+        return
     sources = find_sources(words)
     if options.ray is None and len(words) == 1 and sources == [Path(words[0])]:
         folder = _folder(options, sources[0])
@@ -56,7 +61,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         nargs="*",
         metavar="SOURCE",
         help="video file, folder of images, folder of videos, .txt file with a path in each line, "
-        "or quoted pattern",
+        "quoted pattern, or the number of a camera (0), which is only looked through",
     )
     add("--sample", action="store_true", help="track the sample clip of the package")
     add(
@@ -73,6 +78,8 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     add("--person", default="all", metavar="WHO", help="all, largest, or a person's number (all)")
     add("--start", type=float, metavar="S", help="seconds (the beginning)")
     add("--end", type=float, metavar="S", help="seconds (the end)")
+    add("--stride", type=int, default=1, metavar="N", help="look at every Nth frame only (1)")
+    _add_world_options(parser)
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
     add(
         "--refine",
@@ -89,6 +96,11 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         metavar="FORMAT",
         help=f"write the result in these formats too, to its export folder: {', '.join(FORMATS)}",
     )
+    add(
+        "--keep-work",
+        action="store_true",
+        help="leave what was found on the way in the work folder, for runs with other settings",
+    )
     add("--again", action="store_true", help="of many videos, track the finished ones anew")
     add(
         "--ray",
@@ -99,6 +111,28 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     add("--ray-cpus", type=int, metavar="N", help="CPUs for each video on Ray (1)")
     add("--ray-gpus", type=float, metavar="X", help="GPUs for each, 0.5 is half of one (0)")
     return parser.parse_args(arguments)
+
+
+def _add_world_options(parser: DoorParser) -> None:
+    parser.add_argument(
+        "-s",
+        "--static-camera",
+        action="store_true",
+        help="the camera stands still: find a world too, y up, metres, the ground at y = 0",
+    )
+    parser.add_argument(
+        "--foot-lock", action="store_true", help="in that world, hold feet where they stand"
+    )
+
+
+def _watch(number: int, options: Namespace) -> None:
+    from temporal_hmr.live import Seer, camera_frames, watch, window
+    from temporal_hmr.people.mediapipe import MediapipePeople
+    from temporal_hmr.tracking import check_settings
+
+    model, body = check_settings(_settings(options))
+    with MediapipePeople() as detector:
+        watch(Seer(detector, model, body), camera_frames(number), window())
 
 
 def _words(options: Namespace) -> list[str]:
@@ -138,6 +172,9 @@ def _settings(options: Namespace) -> "TrackSettings":
         person=options.person,
         start=options.start,
         end=options.end,
+        stride=options.stride,
+        static_camera=options.static_camera,
+        foot_lock=options.foot_lock,
         device=options.device,
         refine=options.refine,
         progress=options.ray is None,
@@ -145,19 +182,42 @@ def _settings(options: Namespace) -> "TrackSettings":
 
 
 def _track(job: "TrackJob", folder: Path, options: Namespace) -> Tracked:
+    from temporal_hmr.output.work import working_in
+
+    try:
+        with working_in(folder, options.keep_work) as work:
+            result, refused = _written(job, folder, options, work)
+    except KeyboardInterrupt as interrupt:
+        kept = str(interrupt) or f"{folder} has what was found so far"
+        raise KeyboardInterrupt(f"{kept}; the same command goes on from there") from None
+    if refused is not None:
+        raise InputError(f"{folder} has everything but an export: {refused}")
+    if result.motions and result.no_world is not None:
+        _refuse_world(folder, result.no_world)
+    return Tracked(folder, len(result.motions), len(result))
+
+
+def _written(
+    job: "TrackJob", folder: Path, options: Namespace, work: "Work"
+) -> tuple["TrackResult", InputError | None]:
+    """The result, in its folder by now, and why an export of it is not there."""
     from temporal_hmr.tracking import run_job
 
-    result = run_job(job)
-    paths = result.save(folder)
+    result = run_job(job, work)
+    result.save(folder)
     refused = _export(folder, options) if result.motions else None
     if result.motions and not options.no_render:
         try:
             result.render(folder)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{folder} has everything but the overlay") from None
-    if refused is not None:
-        raise InputError(f"{folder} has everything but an export: {refused}")
-    return Tracked(folder, len(paths), len(result))
+    return result, refused
+
+
+def _refuse_world(folder: Path, why: str) -> NoReturn:
+    raise InputError(
+        f"{folder} has everything but the world frame: {why}; leave out --static-camera"
+    )
 
 
 def _export(folder: Path, options: Namespace) -> InputError | None:
@@ -190,6 +250,9 @@ def track_one_of_many(options: Namespace, source: Path) -> Tracked:
         if found is not None:
             if options.export and found["people"]:
                 _export_if_missing(folder, options)
+            no_world = found.get("world", {}).get("missing")
+            if found["people"] and no_world is not None:
+                _refuse_world(folder, no_world)
             return Tracked(folder, len(found["people"]), found["num_frames"], skipped=True)
     return _track(job, folder, options)
 

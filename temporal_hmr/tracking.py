@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -21,16 +22,19 @@ from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.command_line import Stage, nearest
 from temporal_hmr.device import choose_device
 from temporal_hmr.errors import InputError
+from temporal_hmr.following import Followed, follow
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.output.folder import OVERLAY, write_results
 from temporal_hmr.output.npz import Provenance, package_version
 from temporal_hmr.output.overlay import OverlayStyle, write_overlay
+from temporal_hmr.output.work import Work
 from temporal_hmr.people.mediapipe import MediapipePeople
-from temporal_hmr.people.tracker import Tracker
 from temporal_hmr.recover import body_of, default_weights, load_model, recover
 from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.video import Clip, Frame, open_clip
+from temporal_hmr.world.camera_watch import CameraMotion, CameraWatch
+from temporal_hmr.world.placing import find_world
 
 _log = logging.getLogger(__name__)
 
@@ -50,9 +54,15 @@ class TrackSettings:
     start: float | None = None
     end: float | None = None
     """Seconds."""
+    stride: int = 1
+    """Only every so manieth frame is looked at, and has results."""
     device: str = "auto"
     refine: bool = True
     """Whether bodies are moved onto the detected keypoints after the model has spoken."""
+    static_camera: bool = False
+    """Find a world with y up, which a camera that stands still makes possible."""
+    foot_lock: bool = False
+    """Hold feet in it where they stand."""
     progress: bool = False
     """Whether to report each stage on standard error."""
 
@@ -97,6 +107,12 @@ class TrackResult:
     """Their presentation times in seconds."""
     provenance: Provenance
     progress: bool = False
+    camera_motion: CameraMotion | None = None
+    """Whether the camera moves; None where nobody asked."""
+    no_world: str | None = None
+    """Why there is no world although one was asked for."""
+    cuts: Sequence[int] = ()
+    """Numbers of the frames that begin another shot; nobody is followed into it."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -119,7 +135,12 @@ class TrackResult:
             "fps": self.clip.fps,
             "image_size": [self.camera.width, self.camera.height],
             "num_frames": len(self),
+            "cuts": list(self.cuts),
         }
+        if self.camera_motion is not None:
+            clip["camera_motion"] = str(self.camera_motion)
+            placed = next((m.world for m in self.motions if m.world is not None), None)
+            clip["world"] = {"missing": self.no_world} if placed is None else placed.told
         return write_results(Path(folder), self.motions, clip, self.provenance)
 
     def render(self, folder: Path | str, style: OverlayStyle | None = None) -> Path:
@@ -143,6 +164,8 @@ class TrackJob:
     camera: Camera
     person: str
     fit: Reprojection | None
+    static_camera: bool
+    foot_lock: bool
     provenance: Provenance
     progress: bool
 
@@ -162,7 +185,7 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
     """
     _check_values(settings)
     device = choose_device(settings.device)
-    clip = open_clip(source, start=settings.start, end=settings.end)
+    clip = open_clip(source, settings.start, settings.end, stride=settings.stride)
     model, body = _load(settings, device)
     return TrackJob(
         clip=clip,
@@ -171,21 +194,25 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
         camera=_camera(clip, settings.focal),
         person=settings.person,
         fit=Reprojection() if settings.refine else None,
+        static_camera=settings.static_camera,
+        foot_lock=settings.foot_lock,
         provenance=_provenance(Path(source), settings, body),
         progress=settings.progress,
     )
 
 
-def check_settings(settings: TrackSettings) -> None:
-    """Raises `InputError` for settings that could be used with no source at all."""
+def check_settings(settings: TrackSettings) -> tuple[Hmr, BodyModel]:
+    """What any source is tracked with; raises `InputError` for settings that none could be."""
     _check_values(settings)
-    _load(settings, choose_device(settings.device))
+    return _load(settings, choose_device(settings.device))
 
 
 def _check_values(settings: TrackSettings) -> None:
     _check_person(settings.person)
     if settings.focal is not None and not 0 < settings.focal < math.inf:
         raise InputError(f"--focal takes a positive number of pixels, not {settings.focal:g}")
+    if settings.foot_lock and not settings.static_camera:
+        raise InputError("--foot-lock holds feet in a world: say --static-camera too")
 
 
 def _load(settings: TrackSettings, device: torch.device) -> tuple[Hmr, BodyModel]:
@@ -200,27 +227,62 @@ def _weights(settings: TrackSettings) -> Path:
     return default_weights() if settings.weights is None else Path(settings.weights)
 
 
-def run_job(job: TrackJob) -> TrackResult:
-    """See, follow and recover. Memory holds one image at a time, however long the clip."""
-    tracks, frames, times = _follow(job)
-    chosen = choose_people(tracks, job.person)
-    motions = [
-        recover(
-            job.model,
-            job.body,
-            track,
-            job.camera,
-            job.clip.fps,
-            images=_frames_of(job, track),
-            fit=job.fit,
-        )
-        for track in Stage("recovering", job.progress).track(chosen, len(chosen), unit="person")
-    ]
+def run_job(job: TrackJob, work: Work | None = None) -> TrackResult:
+    """See, follow and recover. Memory holds one image at a time, however long the clip.
+
+    What is found is kept in `work` as it comes, and what is there already is not done again. Where
+    a world was asked for and there is none, the result says why, and is whole without it.
+    """
+    watch = CameraWatch() if job.static_camera else None
+    followed = _follow(job, watch, work)
+    chosen = choose_people(followed.tracks, job.person)
+    motions = _recover(job, chosen, work)
     if not motions:
         _log.warning("nobody was found in %s", job.provenance.source)
-    return TrackResult(
-        motions, job.clip, job.camera, job.body, frames, times, job.provenance, job.progress
+    result = TrackResult(
+        motions,
+        job.clip,
+        job.camera,
+        job.body,
+        followed.frames,
+        followed.times,
+        job.provenance,
+        job.progress,
+        cuts=followed.cuts.tolist(),
     )
+    return result if watch is None else _in_world(result, watch.told(), job.foot_lock)
+
+
+def _recover(job: TrackJob, tracks: list[Track], work: Work | None) -> list[BodyMotion]:
+    device = str(next(job.model.parameters()).device)
+    made_of = {**asdict(job.provenance), "torch": package_version("torch"), "device": device}
+    journal = None if work is None else work.journal("bodies", made_of)
+    with journal or nullcontext():
+        return [
+            recover(
+                job.model,
+                job.body,
+                track,
+                job.camera,
+                job.clip.fps,
+                images=_frames_of(job, track),
+                fit=job.fit,
+                journal=journal,
+            )
+            for track in Stage("recovering", job.progress).track(tracks, len(tracks), "person")
+        ]
+
+
+def _in_world(result: TrackResult, camera: CameraMotion, foot_lock: bool) -> TrackResult:
+    """The result with its world, or with the reason why it has none."""
+    if camera.verdict == "moving":
+        return replace(result, camera_motion=camera, no_world=str(camera))
+    if camera.verdict == "unknown":
+        _log.warning("%s: it is taken to stand still", camera)
+    found = find_world(result.motions, result.body, foot_lock)
+    if isinstance(found, str):
+        return replace(result, camera_motion=camera, no_world=found)
+    return replace(result, motions=found, camera_motion=camera)
 
 
 def _frames_of(job: TrackJob, track: Track) -> Iterator[Frame]:
@@ -248,17 +310,26 @@ def _filled_area(track: Track) -> float:
     return float(np.prod(track.boxes[:, 2:] - track.boxes[:, :2], axis=-1).sum())
 
 
-def _follow(job: TrackJob) -> tuple[list[Track], Int[ndarray, "N"], Float[ndarray, "N"]]:
-    tracker = Tracker()
-    frames, times = [], []
-    with MediapipePeople() as detector:
-        for frame in Stage("finding people", job.progress).track(job.clip, total=len(job.clip)):
-            tracker.update(frame, detector.people(frame))
-            frames.append(frame.index)
-            times.append(frame.time)
-    if not frames:
+def _follow(job: TrackJob, watch: CameraWatch | None, work: Work | None) -> Followed:
+    frames = Stage("finding people", job.progress).track(job.clip, total=len(job.clip))
+    journal = None if work is None else work.journal("detections", _seen_by(job.provenance))
+    with MediapipePeople() as detector, journal or nullcontext():
+        followed = follow(frames, detector, journal, watch)
+    if not len(followed.frames):
         raise InputError(f"{job.clip.path} gave not a single frame; check --start and --end")
-    return tracker.tracks(), np.array(frames), np.array(times)
+    return followed
+
+
+def _seen_by(provenance: Provenance) -> Mapping[str, object]:
+    """All that detections depend on."""
+    shown = {name: provenance.settings[name] for name in ("start", "end", "stride")}
+    readers = {name: package_version(name) for name in ("decord", "opencv-contrib-python", "av")}
+    return {
+        "source": provenance.source_sha256,
+        "detector": provenance.detector,
+        **shown,
+        **readers,
+    }
 
 
 def _person_at(motion: BodyMotion, position: int) -> TrackedPerson:
@@ -290,7 +361,7 @@ def _camera(clip: Clip, focal: float | None) -> Camera:
 
 def _provenance(source: Path, settings: TrackSettings, body: BodyModel) -> Provenance:
     weights = _weights(settings)
-    chosen = ("focal", "person", "start", "end", "refine")
+    chosen = ("focal", "person", "start", "end", "stride", "refine", "static_camera", "foot_lock")
     return Provenance(
         source=source.name,
         source_sha256=digest(source),

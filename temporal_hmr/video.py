@@ -1,7 +1,8 @@
 """Clips: upright RGB frames with presentation times, streamed from a video or a folder of images.
 
-Videos are read by decord. A video that breaks off (decord refuses those, or stops some frames
-early) is read on by OpenCV up to the break, and the clip then says that it was broken.
+Videos are read by decord, or by OpenCV or PyAV where decord cannot be used, which the log tells. A
+video that breaks off (decord refuses those, or stops some frames early) is read on by OpenCV up to
+the break, and the clip then says that it was broken.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -23,8 +25,11 @@ from temporal_hmr.decoding import (
     decord_facts,
     decord_images,
     is_cut_short,
+    opencv_facts,
     opencv_images,
+    pixel_aspect,
 )
+from temporal_hmr.decoding_av import av_facts, av_images, codec_of
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
 
@@ -57,26 +62,29 @@ class Clip(ABC):
     width: int
     height: int
     fps: float
-    """Average frame rate of the whole video."""
+    """Average rate of the frames delivered, over the whole video."""
     times: Float[ndarray, "N"] = field(repr=False)
     """Presentation times (s) of all the frames that the whole video should have."""
     start: float | None = None
     end: float | None = None
     """Only frames with start <= time < end (s) are delivered; None leaves that side open."""
+    stride: int = 1
+    """Only every so manieth of these is delivered, from the first on."""
     breaks_off_after: int | None = field(default=None, init=False)
     """Set by iterating: how many frames a broken video has before its break; None while whole."""
 
     def __len__(self) -> int:
         """How many frames iterating should deliver; fewer come if the video breaks off."""
         first, stop = self._range()
-        return stop - first
+        return len(range(first, stop, self.stride))
 
     def __iter__(self) -> Iterator[Frame]:
         first, stop = self._range()
         following = first
         for frame in self._decode(first, stop):
             following = frame.index + 1
-            yield frame
+            if (frame.index - first) % self.stride == 0:
+                yield frame
         if following < stop and self.breaks_off_after is None:
             self.breaks_off_after = following
             _log.warning(
@@ -100,13 +108,22 @@ class Clip(ABC):
             )
         ranged = replace(self, start=start, end=end)
         if not len(ranged):
-            last = self.times[-1] + 1 / self.fps
+            last = self.times[-1] + 1 / (self.fps * self.stride)
             asked = f"from {start or 0:g} s" + ("" if end is None else f" to {end:g} s")
             raise InputError(
                 f"{self.path} has no frame {asked}: it runs from {self.times[0]:.3g} s to "
                 f"{last:.3g} s"
             )
         return ranged
+
+    def every(self, stride: int) -> "Clip":
+        """Every so manieth frame of this clip; numbers and times stay the video's.
+
+        Raises `InputError` for a stride below 1.
+        """
+        if stride < 1:
+            raise InputError(f"a stride is a whole number from 1 on, not {stride}")
+        return replace(self, stride=self.stride * stride, fps=self.fps / stride)
 
     def _range(self) -> tuple[int, int]:
         within_rounding = 1e-6
@@ -128,11 +145,12 @@ def open_clip(
     start: float | None = None,
     end: float | None = None,
     fps: float | None = None,
+    stride: int = 1,
 ) -> Clip:
     """Open a video file, one image, or a folder of images (in natural order of their names).
 
-    `start` and `end` (s) restrict it to a range. `fps` is the frame rate of a folder of images
-    (default 30); a video file knows its own.
+    `start` and `end` (s) restrict it to a range, `stride` to every so manieth frame of that. `fps`
+    is the frame rate of a folder of images (default 30); a video file knows its own.
 
     Raises `InputError` if there is nothing at `source`, or nothing that can be read as frames.
     """
@@ -141,7 +159,8 @@ def open_clip(
         clip = _open_source(path, fps)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}") from error
-    return clip if start is None and end is None else clip.with_range(start, end)
+    clip = clip if start is None and end is None else clip.with_range(start, end)
+    return clip.every(stride)
 
 
 def _open_source(path: Path, fps: float | None) -> Clip:
@@ -164,50 +183,77 @@ def _open_source(path: Path, fps: float | None) -> Clip:
 
 @dataclass(eq=False)
 class _VideoFile(Clip):
-    exact_times: bool = True
-    """False where the times are only supposed, the file being too broken to list them."""
+    reader: Literal["decord", "OpenCV", "PyAV"] = "decord"
+    aspect: float = 1.0
+    """Width of a pixel over its height as stored; delivered pixels are square."""
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
+        for index, image in enumerate(self._images(first, stop), first):
+            if index >= stop:
+                return
+            yield Frame(index, float(self.times[index]), self._square_pixels(image))
+
+    def _square_pixels(self, image: UInt8[ndarray, "H w 3"]) -> UInt8[ndarray, "H W 3"]:
+        if self.aspect == 1:
+            return image
+        return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
+
+    def _images(self, first: int, stop: int) -> Iterator[UInt8[ndarray, "H W 3"]]:
+        if self.reader == "PyAV":
+            yield from (image for _, image in av_images(self.path, first))
+            return
+        if self.reader == "OpenCV":
+            yield from (image for _, image in opencv_images(self.path, first))
+            return
         following = first
         for image in decord_images(self.path, first, stop):
-            yield Frame(following, float(self.times[following]), image)
+            yield image
             following += 1
         if following < stop:
-            yield from self._decode_broken(following, stop)
+            yield from self._broken_images(following, stop)
 
-    def _decode_broken(self, first: int, stop: int) -> Iterator[Frame]:
+    def _broken_images(self, first: int, stop: int) -> Iterator[UInt8[ndarray, "H W 3"]]:
         """What OpenCV still gets of the frames from `first` on, up to the first gap in time."""
         for count, (time, image) in enumerate(opencv_images(self.path)):
-            index = int(np.abs(self.times - time).argmin()) if self.exact_times else count
-            if index > count or count >= stop:
+            if int(np.abs(self.times - time).argmin()) > count or count >= stop:
                 return
             if count >= first:
-                yield Frame(count, time, image)
+                yield image
 
 
 def _open_video(path: Path) -> Clip:
-    facts = decord_facts(path)
-    announced_fps, announced_count = announced(path)
+    reader, facts, image = "decord", decord_facts(path), None
     if facts is not None:
-        times, fps = facts
         image = next(decord_images(path, 0, 1), None)
-        cut = is_cut_short(path, times, announced_count / announced_fps)
-        missing = max(announced_count - len(times), 0) if cut else 0
-        times = np.append(times, times[-1] + np.arange(1, missing + 1) / fps)
-    else:
-        fps, image = announced_fps, None
-        times = np.arange(announced_count) / announced_fps
-        if not announced_count:  # a live recording, say, which never learned its length
-            times = np.array([time for time, _ in opencv_images(path)])
-    if image is None:
+    if facts is None:
+        reader, facts = "OpenCV", opencv_facts(path)
+    if facts is None:
+        reader, facts = "PyAV", av_facts(path)
+        image = None if facts is None else next((image for _, image in av_images(path)), None)
+    if facts is not None and image is None:
         image = next((image for _, image in opencv_images(path)), None)
-    if image is None:
-        raise InputError(
-            f"{path} cannot be read as a video: give a video file that plays, such as an mp4"
-        )
+    if facts is None or image is None:
+        raise InputError(_unreadable(path))
+    times, fps = facts
+    announced_fps, announced_count = announced(path)
+    cut = is_cut_short(path, times, announced_count / announced_fps)
+    if reader != "decord" and not cut:  # of cut ones the break is told
+        _log.warning("%s is read by %s, because decord cannot be used for it", path.name, reader)
+    missing = max(announced_count - len(times), 0) if cut else 0
+    times = np.append(times, times[-1] + np.arange(1, missing + 1) / fps)
+    aspect = pixel_aspect(path)
     height, width = image.shape[:2]
-    exact_times = facts is not None or not announced_count
-    return _VideoFile(path, width, height, fps, times, exact_times=exact_times)
+    return _VideoFile(path, round(width * aspect), height, fps, times, reader=reader, aspect=aspect)
+
+
+def _unreadable(path: Path) -> str:
+    codec = codec_of(path)
+    if codec is None:
+        return f"{path} cannot be read as a video: give a video file that plays, such as an mp4"
+    return (
+        f"{path} is {codec}, which decord and OpenCV cannot decode: run `pip install av`, or "
+        "convert it to H.264"
+    )
 
 
 @dataclass(eq=False)

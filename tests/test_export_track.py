@@ -17,6 +17,8 @@ from temporal_hmr.output.folder import write_results
 class FakeResult:
     """As tracking gives it, of two people or of none."""
 
+    no_world = None
+
     def __init__(self, people: int = 2) -> None:
         self.motions = [make_motion(3, number) for number in range(people)]
         self.there_before_overlay: list[str] = []
@@ -39,13 +41,13 @@ def files_below(folder: Path) -> list[str]:
 @pytest.fixture
 def result(monkeypatch: pytest.MonkeyPatch) -> FakeResult:
     found = FakeResult()
-    monkeypatch.setattr(tracking, "run_job", lambda job: found)
+    monkeypatch.setattr(tracking, "run_job", lambda *_: found)
     monkeypatch.setattr(reading, "load_body", lambda *_, **__: toy_body())
     return found
 
 
 def options(*formats: str) -> Namespace:
-    return Namespace(export=list(formats), body=None, no_render=False)
+    return Namespace(export=list(formats), body=None, no_render=False, keep_work=False)
 
 
 def test_after_the_npz_files_and_before_the_overlay(result, tmp_path) -> None:

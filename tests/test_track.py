@@ -97,6 +97,12 @@ class FakeDetector:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def state(self) -> None:
+        """It takes nothing from frame to frame."""
+
+    def restore(self, state: None) -> None:
+        pass
+
     def people(self, frame) -> list[Person2D]:
         return [self.person(frame, number) for number in range(self.num_people)]
 
@@ -286,8 +292,10 @@ class TestDelivers:
         monkeypatch.setattr("temporal_hmr.output.overlay.Artist.draw", interrupt)
         assert leave(clip, "-o", tmp_path / "out", "--weights", weights) == 130
         folder = tmp_path / "out" / "walk"
-        assert files_below(folder) == ["person_000.npz", "result.json"]
-        assert f"interrupted: {folder} has everything but the overlay\n" in capsys.readouterr().err
+        there = [name for name in files_below(folder) if not name.startswith("work")]
+        assert there == ["person_000.npz", "result.json"]
+        said = f"interrupted: {folder} has everything but the overlay; the same command goes on"
+        assert said in capsys.readouterr().err
 
 
 class Bomb:

@@ -154,6 +154,11 @@ def test_truth_is_float32_whatever_the_loop_trains_in() -> None:
 
 def test_windows_and_short_clips_take_turns() -> None:
     """As many frames either way, the same draw for the same seed, and windows judge."""
+    from torch import Generator
+
+    from temporal_hmr.body.load import load_body
+    from temporal_hmr.data.detector_noise import CLEAN
+    from temporal_hmr.data.synthetic import Augmentation, MotionBank
     from temporal_hmr.data.take import MocapTake
     from temporal_hmr.models.hmr import PosedBody
     from temporal_hmr.training.sources import MixedLengths, MocapWindows

@@ -51,6 +51,12 @@ def _check_shapes(path: Path, motion: BodyMotion, count: int) -> None:
         "observed": (motion.observed.view(np.uint8), (count,)),
         "K": (motion.camera.matrix().numpy(), (3, 3)),
     }
+    if motion.world is not None:
+        expected |= {
+            "poses_world": (motion.world.smpl.rotations().numpy(), (count, 24, 3, 3)),
+            "trans_world": (motion.world.smpl.transl.numpy(), (count, 3)),
+            "world_from_camera": (motion.world.from_camera, (4, 4)),
+        }
     fields = Fields(path, "", {key: values for key, (values, _) in expected.items()})
     if motion.observed.dtype != bool:
         fields.refuse(f"'observed' of type {motion.observed.dtype}, not bool")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
@@ -16,6 +17,14 @@ VIDEO_SUFFIXES = (
 LIST_SUFFIX = ".txt"
 
 _log = logging.getLogger(__name__)
+
+
+def camera_number(words: Sequence[str]) -> int | None:
+    """Of the camera that `camera:0` alone means, or `0` where nothing else is called so."""
+    found = re.fullmatch(r"(camera:)?(\d{1,3})", words[0]) if len(words) == 1 else None
+    if found is None or (not found[1] and os.path.lexists(words[0])):
+        return None
+    return int(found[2])
 
 
 def find_sources(words: Sequence[str]) -> list[Path]:

@@ -3,7 +3,8 @@
 Tools for animation look along OpenGL's axes (x right, y up, z towards the viewer), so the camera
 frame is turned by half a turn about x, (x, y, z) -> (x, -y, -z). That keeps hands and windings as
 they are, puts the camera at the origin looking along -z, and makes "up" what is up in the image:
-right for a camera that is held level.
+right for a camera that is held level. A result of ours that has a world (`world.placing`) is
+exported in that, with the camera where it stands in it.
 """
 
 from dataclasses import dataclass, replace
@@ -46,6 +47,9 @@ class Exported:
     """On that body, camera frame, OpenCV axes, float64; betas are the same in every frame."""
     world: SmplParams | None
     """The same in the system's own world (y up), where it gives one."""
+    world_from_camera: Float[ndarray, "4 4"] | None
+    """From the camera's coordinates to that world's; None where it is not known, or the camera
+    moves."""
     smpl_betas: Float[ndarray, "T 10"]
     """Of SMPL's own shapes, for files that speak of them; zeros where all that is known is the
     shape of the open body, whose coefficients mean something else."""
@@ -66,6 +70,19 @@ class Exported:
     def standing(self) -> SmplParams:
         """In a frame with y up: the system's world, or else as the camera saw it."""
         return self.seen_upright() if self.world is None else self.world
+
+    def filmed(self) -> SmplParams:
+        """In a frame with y up in which `camera_pose` is known."""
+        return self.seen_upright() if self.world_from_camera is None else self.standing()
+
+    def camera_pose(self) -> Float[ndarray, "4 4"] | None:
+        """From OpenGL's axes at the camera, which looks along its -z, to the frame of `filmed`.
+
+        None where they are the same.
+        """
+        if self.world_from_camera is None:
+            return None
+        return self.world_from_camera @ np.diag([*TURN, 1.0])
 
     def at_even_times(self, smpl: SmplParams) -> SmplParams:
         """These parameters at `fps` frames a second from the first to the last time.
@@ -125,6 +142,7 @@ def exported(
         body=body,
         smpl=smpl,
         world=world,
+        world_from_camera=motion.world_from_camera,
         smpl_betas=motion.smpl.betas.numpy() * float(known),
         camera=motion.camera,
         boxes=motion.boxes,

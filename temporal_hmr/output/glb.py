@@ -1,7 +1,8 @@
 """Everybody in one animated GLB (glTF 2.0): what Blender, Unity, Unreal and browsers open.
 
 Metres and seconds, y up. The camera stands at the origin and looks along -z, as it filmed; people
-are in front of it, at -z. Each person is a skinned mesh on SMPL's 24 joints, `person_000_pelvis`
+are in front of it, at -z. Where the result has a world, everybody is in that, and the camera where
+it stands in it. Each person is a skinned mesh on SMPL's 24 joints, `person_000_pelvis`
 and so on, at rest in SMPL's zero pose. Keys are at the presentation times of the frames: rotations
 of all joints, the place of the pelvis, and the weights of a few morph targets, which are SMPL's
 pose blend shapes (`correctives`). Following glTF's equations a reader gets the body's own vertices.
@@ -44,9 +45,9 @@ def write_glb(people: Sequence[Exported], path: Path) -> None:
     Raises `InputError` if the place cannot be written to.
     """
     file = GltfFile(people[0].body.licence)
-    camera = next((person.camera for person in people if person.camera is not None), None)
-    if camera is not None:
-        _add_camera(file, camera)
+    filming = next((person for person in people if person.camera is not None), None)
+    if filming is not None and filming.camera is not None:
+        _add_camera(file, filming.camera, filming.camera_pose())
     # Videos may begin before zero, glTF's animations must not.
     early = min(0.0, *(person.times[0] for person in people))
     people = [replace(person, times=person.times - early) for person in people]
@@ -57,8 +58,11 @@ def write_glb(people: Sequence[Exported], path: Path) -> None:
     file.write(path)
 
 
-def _add_camera(file: GltfFile, camera: Camera) -> None:
-    """glTF states the vertical angle of view and the ratio of width to height."""
+def _add_camera(file: GltfFile, camera: Camera, pose: Float[ndarray, "4 4"] | None) -> None:
+    """`pose` is from its own axes to the scene's, None where they are the same.
+
+    glTF states the vertical angle of view and the ratio of width to height.
+    """
     import pygltflib
 
     focal = camera.focal.reshape(-1, 2)[0].double().cpu().numpy()
@@ -73,7 +77,12 @@ def _add_camera(file: GltfFile, camera: Camera) -> None:
     file.gltf.cameras.append(
         pygltflib.Camera(type="perspective", perspective=perspective, extras=seen)
     )
-    file.node(root=True, name="camera", camera=0)
+    where = {}
+    if pose is not None:
+        turn = matrix_to_quaternion(torch.from_numpy(pose[:3, :3])).numpy()
+        rotation = continuous(turn[None, None])[0, 0].tolist()
+        where = {"translation": pose[:3, 3].tolist(), "rotation": rotation}
+    file.node(root=True, name="camera", camera=0, **where)
 
 
 class _Figure:
@@ -81,7 +90,7 @@ class _Figure:
 
     def __init__(self, file: GltfFile, person: Exported) -> None:
         self._file, self._person = file, person
-        self._smpl = person.seen_upright()
+        self._smpl = person.filmed()
         self._rest = person.body.rest_joints(self._smpl.betas[0])
 
     def add(self, span: tuple[float, float]) -> None:
@@ -221,7 +230,9 @@ def presence(
     keys = [(0.0, True)]
     if person.times[0] - begin > half:
         keys = [(0.0, False), (person.times[0] - half, True)]
-    for at in np.flatnonzero(np.diff(person.frames) > 1):
+    steps = np.diff(person.frames)
+    # Of a video of which every so manieth frame was looked at, none is missing in between.
+    for at in np.flatnonzero(steps > steps.min(initial=int(person.frames[-1]))):
         left, back = person.times[at : at + 2]
         margin = min(half, (back - left) / 3)
         keys += [(left + margin, False), (back - margin, True)]

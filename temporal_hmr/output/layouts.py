@@ -45,7 +45,7 @@ def write_wham(people: Sequence[Exported], path: Path) -> None:
             **_vertices(person, person.smpl),
             "frame_ids": person.frames,
         }
-    _write_pickle(contents, path)
+    write_pickle(contents, path)
 
 
 def write_vibe(people: Sequence[Exported], path: Path) -> None:
@@ -70,7 +70,7 @@ def write_vibe(people: Sequence[Exported], path: Path) -> None:
             "bboxes": boxes,
             "frame_ids": person.frames,
         }
-    _write_pickle(contents, path)
+    write_pickle(contents, path)
 
 
 def write_gvhmr(person: Exported, path: Path) -> None:
@@ -164,7 +164,7 @@ def _float32(tensor: torch.Tensor) -> Float[ndarray, "..."]:
     return tensor.float().numpy()
 
 
-def _write_pickle(contents: object, path: Path) -> None:
+def write_pickle(contents: object, path: Path) -> None:
     """As a pickle that joblib and pickle load, with any numpy.
 
     numpy 2 names its own functions by places that numpy 1 does not have; both know the older ones.

@@ -12,9 +12,14 @@
 | `keypoints2d` | T J 3 | what was detected: pixels and confidence |
 | `joints3d` | T 24 3 | metres, camera frame |
 | `K` | 3 3 | camera matrix, pixels |
-| `observed`, `confidence` | T | False where a frame was filled in from its neighbours; 0..1 |
+| `observed` | T | False where a frame was filled in from its neighbours |
+| `joint_confidence` | T 24 | probability that the joint is within 0.1 m, seen from the pelvis |
+| `confidence` | T | the mean of that |
 | `track_id` | | the person's number |
-| `meta` | | JSON text: schema, axes, units, body, weights, source |
+| `poses_world`, `trans_world` | T 72, T 3 | the same motion in a world, where one was asked for \
+and found: y up, metres, the ground at y = 0, the camera looking towards -z |
+| `world_from_camera` | 4 4 | from camera coordinates to that world's |
+| `meta` | | JSON text: schema, axes, units, body, weights, source, how the world was found |
 """
 
 import json
@@ -29,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy import ndarray
 
 from temporal_hmr import skeleton as skeletons
@@ -36,7 +42,7 @@ from temporal_hmr.archive import read_arrays
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
-from temporal_hmr.motion import BodyMotion
+from temporal_hmr.motion import BodyMotion, InWorld
 from temporal_hmr.skeleton import Skeleton
 
 SCHEMA_VERSION = 1
@@ -58,6 +64,8 @@ _FIELDS = (
     "meta",
 )
 """What a file must hold to be read back; the others repeat these for the sake of other readers."""
+_WORLD_FIELDS = ("poses_world", "trans_world", "world_from_camera")
+"""What it holds besides, all of it or nothing."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,10 @@ def _fields(path: Path, names: list[str]) -> tuple[str, ...]:
     missing = [name for name in _FIELDS if name not in names]
     if missing:
         raise InputError(f"{path} is not a temporal_hmr result: it lacks {', '.join(missing)}")
-    return _FIELDS
+    world = [name for name in _WORLD_FIELDS if name in names]
+    if world and len(world) < len(_WORLD_FIELDS):
+        raise InputError(f"{path} has only {', '.join(world)} of its world: track the video again")
+    return (*_FIELDS, *world, *(name for name in names if name == "joint_confidence"))
 
 
 def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
@@ -165,7 +176,26 @@ def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
         "observed": np.asarray(motion.observed, bool),
         "confidence": np.asarray(motion.confidence, np.float32),
         "track_id": np.array(motion.person_id),
+        **_world_arrays(motion),
+        **_joint_confidence(motion),
         "meta": np.array(json.dumps(_meta(motion, provenance))),
+    }
+
+
+def _joint_confidence(motion: BodyMotion) -> dict[str, ndarray]:
+    if motion.joint_confidence is None:
+        return {}
+    return {"joint_confidence": np.asarray(motion.joint_confidence, np.float32)}
+
+
+def _world_arrays(motion: BodyMotion) -> dict[str, ndarray]:
+    if motion.world is None:
+        return {}
+    smpl = motion.world.smpl.map(lambda tensor: tensor.detach().cpu().float())
+    return {
+        "poses_world": smpl.poses().numpy(),
+        "trans_world": smpl.transl.numpy(),
+        "world_from_camera": np.asarray(motion.world.from_camera, np.float64),
     }
 
 
@@ -188,6 +218,7 @@ def _meta(motion: BodyMotion, provenance: Provenance) -> dict[str, object]:
         "focal_assumed": motion.camera.assumed,
         "image_size": [motion.camera.width, motion.camera.height],
         **asdict(provenance),
+        **({} if motion.world is None else {"world": motion.world.told}),
     }
 
 
@@ -213,7 +244,19 @@ def _motion(arrays: dict[str, ndarray], meta: dict) -> BodyMotion:
         skeleton=skeleton_named(meta["skeleton"]),
         observed=arrays["observed"],
         confidence=arrays["confidence"],
+        world=_world(arrays, meta, betas),
+        joint_confidence=arrays.get("joint_confidence"),
     )
+
+
+def _world(
+    arrays: dict[str, ndarray], meta: dict, betas: Float[torch.Tensor, "T 10"]
+) -> InWorld | None:
+    if _WORLD_FIELDS[0] not in arrays:
+        return None
+    poses, transl, from_camera = (arrays[name] for name in _WORLD_FIELDS)
+    smpl = SmplParams.from_poses(torch.from_numpy(poses), betas, torch.from_numpy(transl))
+    return InWorld(smpl, from_camera, meta.get("world", {}))
 
 
 def skeleton_named(name: str) -> Skeleton:

@@ -1,6 +1,6 @@
 """OBJ: a mesh for every frame, in a folder for each person, named by the frame's number.
 
-Metres, y up, as the camera saw it (`exported`): the same space as the GLB's.
+Metres, y up, in the world or as the camera saw it (`exported`): the same space as the GLB's.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ def write_obj(person: Exported, folder: Path, every: int = 1) -> None:
     Raises `OSError` if the place cannot be written to.
     """
     folder.mkdir(parents=True)
-    smpl, frames = person.seen_upright()[::every], person.frames[::every]
+    smpl, frames = person.filmed()[::every], person.frames[::every]
     faces = "".join(f"f {a} {b} {c}\n" for a, b, c in (person.body.faces + 1).tolist())
     line = "v %.6f %.6f %.6f\n" * len(person.body.v_template)
     for begin in range(0, len(frames), _FRAMES_AT_ONCE):

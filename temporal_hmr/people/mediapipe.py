@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,6 +68,20 @@ class MediapipePeople:
     def close(self) -> None:
         """Let go of the networks; closing twice does nothing."""
         self._blazepose.close()
+
+    def state(self) -> dict[str, Any]:
+        """What is taken from frame to frame, in words and numbers that JSON knows."""
+        followed = [
+            (float(region.x), float(region.y), float(region.size), float(region.rotation), whole)
+            for region, whole in self._followed
+        ]
+        return {"followed": followed, "time": self._last_time, "seen": self._frames_seen}
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on as after the frame of that state; from None as at the beginning of a clip."""
+        told = state or {"followed": [], "time": None, "seen": 0}
+        self._followed = [(Region(*region), whole) for *region, whole in told["followed"]]
+        self._last_time, self._frames_seen = told["time"], told["seen"]
 
     def people(self, frame: Frame) -> list[Person2D]:
         """The people in the next frame, skeleton BLAZEPOSE23, surest first.

@@ -143,7 +143,8 @@ class _Trail:
 
     def __init__(self, index: int, time: float, person: Person2D) -> None:
         self.frames, self.times = array("q"), array("d")
-        self._boxes, self._keypoints = array("f"), array("f")
+        self._boxes = array(person.box.dtype.char)
+        self._keypoints = array(person.keypoints.dtype.char)
         self.first_box = person.box
         self._last = person
         self._note(index, time, person)
@@ -161,8 +162,8 @@ class _Trail:
     def _note(self, index: int, time: float, person: Person2D) -> None:
         self.frames.append(index)
         self.times.append(time)
-        self._boxes.frombytes(person.box.astype(np.float32).tobytes())
-        self._keypoints.frombytes(person.keypoints.astype(np.float32).tobytes())
+        self._boxes.frombytes(person.box.astype(self._boxes.typecode).tobytes())
+        self._keypoints.frombytes(person.keypoints.astype(self._keypoints.typecode).tobytes())
         self._last = person
 
     def pose_similarity(self, person: Person2D) -> float:

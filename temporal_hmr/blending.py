@@ -1,0 +1,155 @@
+"""Windows of a long clip put together again: overlapping answers averaged, gaps bridged.
+
+What is kept for each frame is one set of rotations and a place, and what is computed from them is
+computed some frames at a time: an hour of video has a hundred thousand.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+from torch import Tensor
+
+from temporal_hmr.body.params import SmplParams
+from temporal_hmr.models.hmr import PosedBody
+from temporal_hmr.rotation import interpolate, nearest_rotation
+
+FRAMES_AT_ONCE = 2048
+
+
+def chunks(frames: int) -> Iterator[slice]:
+    """So many frames, some at a time."""
+    for first in range(0, frames, FRAMES_AT_ONCE):
+        yield slice(first, min(first + FRAMES_AT_ONCE, frames))
+
+
+class _Sum:
+    """Windows added up frame by frame, each fading out towards its ends."""
+
+    def __init__(self, frames: int):
+        self.frames = frames
+        self.weight = torch.zeros(frames)
+        self.rotations = torch.zeros(frames, 24, 3, 3)
+        self.pelvis = torch.zeros(frames, 3)
+        self.betas = torch.zeros(10)
+
+    def add(
+        self,
+        start: int,
+        rotations: Float[Tensor, "T 24 3 3"],
+        pelvis: Float[Tensor, "T 3"],
+        betas: Float[Tensor, "T 10"],
+    ) -> None:
+        """A window that begins at the frame `start`; what it has beyond the last is padding."""
+        length = len(pelvis)
+        count = min(length, self.frames - start)
+        where = slice(start, start + count)
+        # Halves of such windows add up to 1, and fade in and out without a kink that would show
+        # as a jolt at every seam.
+        weight = torch.sin(torch.pi * (torch.arange(length) + 0.5) / length)[:count, None] ** 2
+        self.weight[where] += weight[:, 0]
+        self.rotations[where] += weight[..., None, None] * rotations[:count]
+        self.pelvis[where] += weight * pelvis[:count]
+        self.betas += (weight * betas[:count]).sum(0)
+
+
+class Blend:
+    """Averages overlapping windows.
+
+    A window in which the person is hardly seen has a box around next to nothing, and a body
+    somewhere far away: such windows are believed only where there are no others at all.
+    """
+
+    def __init__(self, frames: int, posed: PosedBody):
+        self.frames = frames
+        self.posed = posed
+        self._trusted: _Sum | None = None
+        self._others: _Sum | None = None
+
+    def add(self, starts: list[int], smpl: SmplParams, trusted: Bool[Tensor, "B"]) -> None:
+        """Add the predictions of the windows that start at these frames."""
+        pelvis = (smpl.transl + self.posed.pelvis_at_rest(smpl.betas)).cpu()
+        rotations, betas = smpl.rotations().cpu(), smpl.betas.cpu()
+        for row, start in enumerate(starts):
+            if trusted[row]:
+                total = self._trusted = self._trusted or _Sum(self.frames)
+                self._others = None
+            elif self._trusted is None:
+                total = self._others = self._others or _Sum(self.frames)
+            else:
+                continue
+            total.add(start, rotations[row], pelvis[row], betas[row])
+
+    def result(self) -> SmplParams:
+        """The blended motion, on the CPU; one shape for all frames. The blend is used up."""
+        total = self._trusted or self._others
+        assert total is not None, "windows were added"
+        self._trusted = self._others = None
+        covered = total.weight > 0
+        for part in chunks(total.frames):
+            # The chordal mean: a sum of rotations, brought back to the nearest rotation.
+            there = covered[part, None, None, None]
+            whole = torch.where(there, total.rotations[part], torch.eye(3))
+            total.rotations[part] = nearest_rotation(whole)
+        total.pelvis /= total.weight.clamp(min=torch.finfo().tiny)[:, None]
+        _bridge(total.rotations, total.pelvis, covered)
+        betas = (total.betas / total.weight.sum())[None]
+        transl = total.pelvis - self.posed.cpu().pelvis_at_rest(betas)
+        return SmplParams.from_rotations(total.rotations, betas.expand(total.frames, 10), transl)
+
+
+def _bridge(
+    rotations: Float[Tensor, "T 24 3 3"], pelvis: Float[Tensor, "T 3"], covered: Bool[Tensor, "T"]
+) -> None:
+    """Puts frames that no window covers between their neighbours that are covered, in place."""
+    places = covered.nonzero().flatten()
+    gaps = (~covered).nonzero().flatten()
+    for part in chunks(len(gaps)):
+        frames = gaps[part]
+        after = torch.searchsorted(places, frames).clamp(max=len(places) - 1)
+        before = torch.searchsorted(places, frames, right=True).sub(1).clamp(min=0)
+        first, last = places[before], places[after]
+        fraction = ((frames - first) / (last - first).clamp(min=1)).clamp(0, 1)
+        rotations[frames], pelvis[frames] = _between(rotations, pelvis, first, last, fraction)
+
+
+def _between(
+    rotations: Float[Tensor, "T 24 3 3"],
+    pelvis: Float[Tensor, "T 3"],
+    first: Tensor,
+    last: Tensor,
+    fraction: Float[Tensor, "n"],
+) -> tuple[Float[Tensor, "n 24 3 3"], Float[Tensor, "n 3"]]:
+    """On the shortest way from some of the frames to others; exactly theirs where it is none."""
+    whole = torch.where(first == last, 0.0, fraction)
+    turned = interpolate(rotations[first], rotations[last], whole[:, None].expand(-1, 24))
+    turned = torch.where((whole == 0)[:, None, None, None], rotations[first], turned)
+    turned = torch.where((whole == 1)[:, None, None, None], rotations[last], turned)
+    return turned, torch.lerp(pelvis[first], pelvis[last], whole[:, None])
+
+
+def at_times(
+    smpl: SmplParams,
+    known: Float[ndarray, "K"],
+    wanted: Float[ndarray, "T"],
+    posed: PosedBody,
+) -> SmplParams:
+    """A motion of one shape, known at some times (s), at other times between the first and last.
+
+    Turns are even between neighbours, and the pelvis goes straight.
+    """
+    if len(known) == len(wanted):
+        return smpl
+    after = np.searchsorted(known, wanted).clip(1, len(known) - 1)
+    fraction = (wanted - known[after - 1]) / (known[after] - known[after - 1])
+    last, share = torch.from_numpy(after), torch.from_numpy(fraction.clip(0, 1)).float()
+    rest = posed.cpu().pelvis_at_rest(smpl.betas[:1])
+    pelvis, rotations = smpl.transl + rest, smpl.rotations()
+    turned = rotations.new_zeros(len(wanted), 24, 3, 3)
+    moved = pelvis.new_zeros(len(wanted), 3)
+    for part in chunks(len(wanted)):
+        to = last[part]
+        turned[part], moved[part] = _between(rotations, pelvis, to - 1, to, share[part])
+    return SmplParams.from_rotations(turned, smpl.betas[:1].expand(len(wanted), 10), moved - rest)

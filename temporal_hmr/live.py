@@ -1,0 +1,128 @@
+"""Bodies in front of a camera, as they move: `python -m temporal_hmr.track 0`.
+
+Nothing is written. The newest frame is shown with the bodies that the last second tells of; without
+a screen, how long that took is printed once a second. Frames that come meanwhile are passed over.
+"""
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from temporal_hmr.body.model import BodyModel
+from temporal_hmr.camera import Camera
+from temporal_hmr.errors import InputError
+from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.motion import Person2D
+from temporal_hmr.native_output import silenced
+from temporal_hmr.output.overlay import Artist, OverlayStyle
+from temporal_hmr.people.recalled import Detector
+from temporal_hmr.people.tracker import link
+from temporal_hmr.recover import recover
+from temporal_hmr.video import Frame
+
+SECONDS = 1.0
+"""How far back the bodies of a frame look."""
+_WINDOW = "temporal_hmr (q ends)"
+
+
+@dataclass(frozen=True, eq=False)
+class Seer:
+    """What looks, and what it knows of bodies."""
+
+    detector: Detector
+    model: Hmr
+    body: BodyModel
+
+
+def camera_frames(
+    number: int, open_camera: Callable[[int], Any] = cv2.VideoCapture
+) -> Iterator[Frame]:
+    """The newest frame of a camera each time, until it gives none.
+
+    Raises `InputError` if there is no such camera.
+    """
+    with silenced():
+        capture = open_camera(number)
+    with closing(_Released(capture)):
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        begun, index = time.monotonic(), 0
+        while True:
+            shown, image = capture.read() if capture.isOpened() else (False, None)
+            if not shown and not index:
+                raise InputError(f"camera {number} gives no picture: is it there, and not in use?")
+            if image is None:
+                return
+            moment = time.monotonic() - begun
+            yield Frame(index, moment, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            index += 1
+
+
+class _Released:
+    def __init__(self, capture: Any) -> None:
+        self.close = capture.release
+
+
+def bodies_now(seer: Seer, frames: Iterator[Frame]) -> Iterator[tuple[Frame, ndarray, float]]:
+    """Every frame, its picture with the bodies in it, and the seconds that took."""
+    recent: deque[tuple[int, float, list[Person2D]]] = deque()
+    for frame in frames:
+        begun = time.monotonic()
+        recent.append((frame.index, frame.time, seer.detector.people(frame)))
+        while recent[-1][1] - recent[0][1] > SECONDS:
+            recent.popleft()
+        picture = _drawn(seer, frame, list(recent))
+        yield frame, picture, time.monotonic() - begun
+
+
+def _drawn(
+    seer: Seer, frame: Frame, recent: list[tuple[int, float, list[Person2D]]]
+) -> UInt8[ndarray, "H W 3"]:
+    height, width = frame.image.shape[:2]
+    camera = Camera.with_assumed_focal(width, height)
+    present = [track for track in link(recent) if track.frames[-1] == frame.index]
+    fps = 1 / float(np.mean(np.diff([moment for _, moment, _ in recent]))) if recent[1:] else 30.0
+    motions = [recover(seer.model, seer.body, each, camera, fps, fit=None) for each in present]
+    return Artist(motions, seer.body, OverlayStyle(keypoints=True)).draw(frame)
+
+
+def watch(
+    seer: Seer,
+    frames: Iterator[Frame],
+    show: Callable[[UInt8[ndarray, "H W 3"]], bool] | None,
+) -> None:
+    """Go on until the camera or `show` ends it; without `show`, say each second how it goes."""
+    told, taken = 0.0, []
+    for frame, picture, seconds in bodies_now(seer, frames):
+        taken.append(seconds)
+        if show is not None:
+            if not show(picture):
+                return
+        elif frame.time - told >= 1:
+            per_second = len(taken) / (frame.time - told)
+            late = 1000 * float(np.median(taken))
+            print(f"{per_second:.1f} frames a second, each {late:.0f} ms late", flush=True)
+            told, taken = frame.time, []
+
+
+def window() -> Callable[[UInt8[ndarray, "H W 3"]], bool] | None:
+    """Shows a picture and tells whether to go on; None where there is no screen."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return None
+
+    def show(picture: UInt8[ndarray, "H W 3"]) -> bool:
+        cv2.imshow(_WINDOW, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        return cv2.waitKey(1) & 0xFF != ord("q")
+
+    return show

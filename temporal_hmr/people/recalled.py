@@ -1,0 +1,112 @@
+"""What a detector found, kept in a journal as it comes and recalled from there the next time."""
+
+import base64
+import json
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from temporal_hmr.journal import Journal
+from temporal_hmr.motion import Person2D
+from temporal_hmr.skeleton import BLAZEPOSE23, COCO17, COCO23
+from temporal_hmr.video import Frame
+
+_SKELETONS = {each.name: each for each in (COCO17, COCO23, BLAZEPOSE23)}
+
+
+class Detector(Protocol):
+    """Finds people in the frames of a clip, given in their order."""
+
+    def people(self, frame: Frame) -> list[Person2D]:
+        """The people in the next frame."""
+        ...
+
+    def state(self) -> Any:
+        """What it takes from frame to frame, in words and numbers that JSON knows."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Go on from that state; from None as at the beginning of a clip."""
+        ...
+
+
+class RecalledPeople:
+    """A detector that remembers: frames of the journal are not looked at again.
+
+    What comes after them is as if the detector had seen them. Coordinates are rounded to float32,
+    recalled or not.
+    """
+
+    def __init__(self, detector: Detector, journal: Journal | None = None) -> None:
+        self._detector = detector
+        self._journal = journal
+        self._recalling = journal is not None
+        self._state: Any = None
+
+    def begin_shot(self) -> None:
+        """The next frame shows something else: nobody is followed into it."""
+        self._state = None
+        if not self._recalling:
+            self._detector.restore(None)
+
+    def people(self, frame: Frame) -> list[Person2D]:
+        """The people in the next frame."""
+        if self._recalling:
+            found = self._recalled(frame)
+            if found is not None:
+                return found
+            self._recalling = False
+            self._detector.restore(self._state)
+        people = [_rounded(person) for person in self._detector.people(frame)]
+        if self._journal is not None:
+            self._journal.record(_written(frame, people, self._detector.state()))
+        return people
+
+    def _recalled(self, frame: Frame) -> list[Person2D] | None:
+        assert self._journal is not None, "there is one to recall from"
+        text = self._journal.recall()
+        if text is None:
+            return None
+        told = json.loads(text)
+        if (told["frame"], told["time"]) != (frame.index, frame.time):
+            self._journal.forget()
+            return None
+        self._state = told["state"]
+        return [_read(each) for each in told["people"]]
+
+
+def _rounded(person: Person2D) -> Person2D:
+    box, keypoints = (np.asarray(each, np.float32) for each in (person.box, person.keypoints))
+    return Person2D(box, keypoints, person.skeleton, float(person.score))
+
+
+def _written(frame: Frame, people: list[Person2D], state: Any) -> str:
+    told = [
+        {
+            "skeleton": person.skeleton.name,
+            "score": person.score,
+            "box": _packed(person.box),
+            "keypoints": _packed(person.keypoints),
+        }
+        for person in people
+    ]
+    return json.dumps({"frame": frame.index, "time": frame.time, "people": told, "state": state})
+
+
+def _read(told: dict[str, Any]) -> Person2D:
+    return Person2D(
+        box=_unpacked(told["box"]),
+        keypoints=_unpacked(told["keypoints"]).reshape(-1, 3),
+        skeleton=_SKELETONS[told["skeleton"]],
+        score=told["score"],
+    )
+
+
+def _packed(values: Float[ndarray, "..."]) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def _unpacked(text: str) -> Float[ndarray, "n"]:
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)

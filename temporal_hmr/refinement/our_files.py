@@ -1,0 +1,28 @@
+"""Result files of ours with other motions in them."""
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from temporal_hmr.archive import read_arrays
+from temporal_hmr.errors import InputError
+from temporal_hmr.output.npz import Provenance, load_motion, save_motion
+from temporal_hmr.refinement.rewriting import NewMotion
+
+
+def rewrite_ours(path: Path, new: list[NewMotion], to: Path) -> None:
+    """One person; detections, boxes and camera stay. Raises `InputError` for another body."""
+    (each,) = new
+    meta = read_arrays(path, lambda names: [name for name in names if name == "meta"])["meta"]
+    told = json.loads(str(meta))
+    if told["body"] != each.body.name:
+        raise InputError(f"{path} was made with the body {told['body']}: give it with --body")
+    names = [field.name for field in fields(Provenance)]
+    provenance = Provenance(**{name: told[name] for name in names if name in told})
+    settings = {**provenance.settings, "refined": True}
+    smpl = each.motion.smpl.map(lambda tensor: tensor.float())
+    joints = each.body.joints(each.motion.smpl).numpy().astype(np.float32)
+    motion = replace(load_motion(path), smpl=smpl, joints=joints)
+    save_motion(motion, to, replace(provenance, settings=settings))

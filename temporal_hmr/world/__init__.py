@@ -1,0 +1,1 @@
+"""A world with y up for clips whose camera stands still."""

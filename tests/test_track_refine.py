@@ -1,0 +1,15 @@
+"""The option `--refine` of `track`, and what it changes."""
+
+import pytest
+
+from temporal_hmr.track import SAMPLE, _parse, _settings
+from temporal_hmr.tracking import prepare_job
+
+
+@pytest.mark.parametrize(("words", "refined"), [((), True), (("--no-refine",), False)])
+def test_bodies_are_moved_onto_keypoints_unless_told_otherwise(
+    words: tuple[str, ...], refined: bool
+) -> None:
+    job = prepare_job(SAMPLE, _settings(_parse([str(SAMPLE), *words])))
+    assert (job.fit is not None) == refined
+    assert job.provenance.settings["refine"] is refined, "a result says how it was made"
