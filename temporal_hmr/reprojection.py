@@ -93,8 +93,8 @@ class _Change:
 _SHIFT_SPREAD = (0.1, 0.1, 0.1)
 """Standard deviations of the place: metres, metres, share of the depth."""
 _STEADY = (3.0, 3.0, 20.0)
-"""How many times smoother the place moves than joints turn; and not its change alone, but all of its
-path: depth follows from the size of a person in pixels, and shakes by centimetres."""
+"""How many times smoother the place moves than joints turn; and not its change alone, but all of
+its path: depth follows from the size of a person in pixels, and shakes by centimetres."""
 _SHAPE_SPREAD = 0.5
 """Of betas."""
 
