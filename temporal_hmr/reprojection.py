@@ -225,7 +225,9 @@ def _unlikeliness(
     weight = settings.smooth + settings.smooth_trembling * believed.trembling
     steadiness = path.new_tensor(_STEADY) / path.new_tensor(_SHIFT_SPREAD)
     moving = torch.cat([change.turns.flatten(2), steadiness * path], -1)
-    jerky = _acceleration(moving, window.times).square().sum((1, 2))
+    # What is said of padding must not pull at the path of real frames.
+    there = window.valid[:, 2:] & window.valid[:, 1:-1] & window.valid[:, :-2]
+    jerky = (there[..., None] * _acceleration(moving, window.times).square()).sum((1, 2))
     return settings.prior * far + (weight * jerky).sum()
 
 

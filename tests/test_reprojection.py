@@ -97,6 +97,11 @@ def test_padding_and_neighbours_in_the_batch_have_no_say(
     plain = fit_to_keypoints(first, replace(window, valid=valid), body)
     mad = fit_to_keypoints(first, replace(window, valid=valid, keypoints=wild), body)
     assert torch.equal(plain.rotations(), mad.rotations())
+    strayed = first.smpl.transl.clone()
+    strayed[:, -3:, 2] *= 20
+    smpl = replace(first.smpl, transl=strayed)
+    far = fit_to_keypoints(body(smpl, window), replace(window, valid=valid), body)
+    torch.testing.assert_close(far.transl[:, :-3], plain.transl[:, :-3], atol=1e-4, rtol=0)
     one = slice(1, 2)
     alone = fit_to_keypoints(
         body(first.smpl[one], window.map(lambda t: t[one])),
