@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from temporal_hmr.body.load import load_body
     from temporal_hmr.errors import InputError
     from temporal_hmr.output.npz import load_motion
-    from temporal_hmr.tracking import TrackResult, TrackSettings, track_video
+    from temporal_hmr.tracked import TrackResult
+    from temporal_hmr.tracking import TrackSettings, track_video
 
 __all__ = [
     "InputError",
@@ -29,7 +30,7 @@ __all__ = [
 
 _HOMES = {
     "InputError": "errors",
-    "TrackResult": "tracking",
+    "TrackResult": "tracked",
     "TrackSettings": "tracking",
     "as_smplx": "body.interop",
     "load_body": "body.load",

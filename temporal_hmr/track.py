@@ -16,7 +16,8 @@ from temporal_hmr.output.formats import FORMATS
 
 if TYPE_CHECKING:
     from temporal_hmr.output.work import Work
-    from temporal_hmr.tracking import TrackJob, TrackResult, TrackSettings
+    from temporal_hmr.tracked import TrackResult
+    from temporal_hmr.tracking import TrackJob, TrackSettings
 
 SAMPLE = Path(__file__).parent / "assets" / "sample.mp4"
 

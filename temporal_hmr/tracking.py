@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
@@ -11,12 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from numpy import ndarray
 
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
-from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.command_line import Stage, nearest
@@ -25,13 +22,12 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.following import Followed, follow
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Track
-from temporal_hmr.output.folder import OVERLAY, write_results
 from temporal_hmr.output.npz import Provenance, package_version
-from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.output.work import Work
 from temporal_hmr.people.mediapipe import MediapipePeople
 from temporal_hmr.recover import body_of, default_weights, load_model, recover
 from temporal_hmr.reprojection import Reprojection
+from temporal_hmr.tracked import TrackResult
 from temporal_hmr.video import Clip, Frame, open_clip
 from temporal_hmr.world.camera_watch import CameraMotion, CameraWatch
 from temporal_hmr.world.placing import find_world
@@ -65,93 +61,6 @@ class TrackSettings:
     """Hold feet in it where they stand."""
     progress: bool = False
     """Whether to report each stage on standard error."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrackedPerson:
-    """One person in one frame."""
-
-    person_id: int
-    smpl: SmplParams
-    """No batch axis; camera frame."""
-    joints: Float[ndarray, "24 3"]
-    """SMPL's kinematic joints in the camera frame, metres."""
-    box: Float[ndarray, "4"]
-    """x_min, y_min, x_max, y_max in pixels."""
-    observed: bool
-    confidence: float
-
-
-@dataclass(frozen=True, eq=False)
-class TrackedFrame:
-    """Everybody in one frame."""
-
-    index: int
-    time: float
-    """Seconds."""
-    people: list[TrackedPerson]
-
-
-@dataclass(frozen=True, eq=False)
-class TrackResult:
-    """The bodies found in one clip; iterating goes through its frames."""
-
-    motions: list[BodyMotion]
-    """One for each person, in the order of their numbers."""
-    clip: Clip
-    camera: Camera
-    body: BodyModel
-    frames: Int[ndarray, "N"]
-    """Numbers of all frames that were looked at, whether anybody was in them or not."""
-    times: Float[ndarray, "N"]
-    """Their presentation times in seconds."""
-    provenance: Provenance
-    progress: bool = False
-    camera_motion: CameraMotion | None = None
-    """Whether the camera moves; None where nobody asked."""
-    no_world: str | None = None
-    """Why there is no world although one was asked for."""
-    cuts: Sequence[int] = ()
-    """Numbers of the frames that begin another shot; nobody is followed into it."""
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __iter__(self) -> Iterator[TrackedFrame]:
-        for index, time in zip(self.frames.tolist(), self.times.tolist(), strict=True):
-            people = [
-                _person_at(motion, position)
-                for motion in self.motions
-                if (position := motion.at(index)) is not None
-            ]
-            yield TrackedFrame(index, time, people)
-
-    def save(self, folder: Path | str) -> list[Path]:
-        """Write `person_000.npz` and so on and `result.json`; returns the paths of the npz files.
-
-        Raises `InputError` if the folder cannot be written to.
-        """
-        clip = {
-            "fps": self.clip.fps,
-            "image_size": [self.camera.width, self.camera.height],
-            "num_frames": len(self),
-            "cuts": list(self.cuts),
-        }
-        if self.camera_motion is not None:
-            clip["camera_motion"] = str(self.camera_motion)
-            placed = next((m.world for m in self.motions if m.world is not None), None)
-            clip["world"] = {"missing": self.no_world} if placed is None else placed.told
-        return write_results(Path(folder), self.motions, clip, self.provenance)
-
-    def render(self, folder: Path | str, style: OverlayStyle | None = None) -> Path:
-        """Write `overlay.mp4`: the clip, read again, with the bodies drawn in; returns its path.
-
-        Raises `InputError` if the folder cannot be written to or there is no encoder.
-        """
-        path = Path(folder) / OVERLAY
-        frames = Stage("drawing", self.progress).track(self.clip, total=len(self))
-        write_overlay(frames, self.clip.fps, self.motions, self.body, path, style)
-        return path
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,17 +239,6 @@ def _seen_by(provenance: Provenance) -> Mapping[str, object]:
         **shown,
         **readers,
     }
-
-
-def _person_at(motion: BodyMotion, position: int) -> TrackedPerson:
-    return TrackedPerson(
-        person_id=motion.person_id,
-        smpl=motion.smpl[position],
-        joints=motion.joints[position],
-        box=motion.boxes[position],
-        observed=bool(motion.observed[position]),
-        confidence=float(motion.confidence[position]),
-    )
 
 
 def _check_person(person: str) -> None:

@@ -64,6 +64,7 @@ FLOORS: dict[str, int] = {
     "licensing": 4,
     "following": 5,
     "live": 5,
+    "tracked": 5,
     "tracking": 5,
     "diagnosis": 5,
     "track": 6,

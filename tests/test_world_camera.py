@@ -14,7 +14,8 @@ from test_world import filmed, walking
 from temporal_hmr.body.load import load_body
 from temporal_hmr.camera import Camera
 from temporal_hmr.output.npz import Provenance
-from temporal_hmr.tracking import TrackResult, _in_world
+from temporal_hmr.tracked import TrackResult
+from temporal_hmr.tracking import _in_world
 from temporal_hmr.video import Clip, Frame
 from temporal_hmr.world.camera_watch import CameraMotion, CameraWatch
 
