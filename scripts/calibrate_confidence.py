@@ -28,7 +28,7 @@ from temporal_hmr import confidence
 from temporal_hmr.body.load import load_body
 from temporal_hmr.camera import Camera
 from temporal_hmr.command_line import Stage, run_door
-from temporal_hmr.confidence import FEATURES, RIGHT, Seen, features
+from temporal_hmr.confidence import FEATURES, RIGHT, Seen, features, seconds_away
 from temporal_hmr.crops import READABLE_JOINTS, extents
 from temporal_hmr.evaluation.readings import Reading, read_videos_in_boxes
 from temporal_hmr.models.hmr import PosedBody
@@ -88,8 +88,7 @@ def gathered(folder: Path) -> Sample:
             camera.project(points).numpy(),
             motion.joints,
             motion.boxes,
-            motion.times,
-            motion.observed,
+            seconds_away(motion.times, motion.observed),
         )
         true = truth.joints[np.searchsorted(truth.frames, motion.frames)]
         error = (motion.joints - motion.joints[:, :1]) - (true - true[:, :1])

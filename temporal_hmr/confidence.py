@@ -57,8 +57,8 @@ class Seen:
     joints: Float[ndarray, "T 24 3"]
     """Recovered, camera frame, metres."""
     boxes: Float[ndarray, "T 4"]
-    times: Float[ndarray, "T"]
-    observed: Bool[ndarray, "T"]
+    away: Float[ndarray, "T"]
+    """Seconds from the nearest frame in which the person was observed (`seconds_away`)."""
 
 
 def joint_confidence(seen: Seen) -> Float[ndarray, "T 24"]:
@@ -92,7 +92,7 @@ def features(seen: Seen) -> Float[ndarray, "T 24 6"]:
         own_distance,
         np.broadcast_to(all_distance[:, None], own_score.shape),
         _along_sight(seen.joints),
-        np.broadcast_to(_away(seen.times, seen.observed)[:, None], own_score.shape),
+        np.broadcast_to(np.minimum(seen.away, _LONG)[:, None] / _LONG, own_score.shape),
     ]
     return np.stack(values, -1)
 
@@ -117,14 +117,14 @@ def _along_sight(joints: Float[ndarray, "T 24 3"]) -> Float[ndarray, "T 24"]:
     return np.abs(bones[..., 2]) / np.maximum(np.linalg.norm(bones, axis=-1), 1e-6)
 
 
-def _away(times: Float[ndarray, "T"], observed: Bool[ndarray, "T"]) -> Float[ndarray, "T"]:
+def seconds_away(times: Float[ndarray, "T"], observed: Bool[ndarray, "T"]) -> Float[ndarray, "T"]:
+    """From the nearest time at which somebody was observed; infinite where they never were."""
     seen = times[observed]
     if not len(seen):
-        return np.ones(len(times))
+        return np.full(len(times), np.inf)
     after = np.searchsorted(seen, times).clip(0, len(seen) - 1)
     before = (after - 1).clip(0)
-    gap = np.minimum(np.abs(times - seen[after]), np.abs(times - seen[before]))
-    return np.minimum(gap, _LONG) / _LONG
+    return np.minimum(np.abs(times - seen[after]), np.abs(times - seen[before]))
 
 
 @cache

@@ -26,7 +26,7 @@ from temporal_hmr.clip_windows import (
     windows,
     windows_with_images,
 )
-from temporal_hmr.confidence import Seen, joint_confidence
+from temporal_hmr.confidence import Seen, joint_confidence, seconds_away
 from temporal_hmr.crops import readable
 from temporal_hmr.errors import InputError
 from temporal_hmr.journal import Journal
@@ -83,23 +83,23 @@ def recover(
     Raises `InputError` if the track's keypoints are not the ones the model looks at, if it looks
     at images and there are none, or if it speaks of SMPL's shapes and the body is not SMPL.
     """
-    if track.skeleton not in (COCO23, BLAZEPOSE23):
-        raise InputError(
-            f"the model looks at {COCO23.name} keypoints, the track has {track.skeleton.name}"
-        )
-    seen = fill_frames(track)
+    seen = fill_frames(_readable(track))
     trained = body_of(model, body)
     device = next(model.parameters()).device
     posed = PosedBody(copy.deepcopy(trained)).to(device)
     shown = seen.at(at_trained_rate(seen.times))
     blend = Blend(len(shown), posed)
-    how = fit if temporal or fit is None else fit.by_frame()
     for starts, cut in _windows(shown, model, camera, images):
         window = cut.map(lambda tensor: tensor.to(device))
         name = f"person {track.person_id} from {shown.frames[starts[0]]}"
-        answer = partial(_answer, model, posed, track.skeleton, how, temporal, window)
-        blend.add(starts, *recalled(journal, name, answer))
-    smpl = at_times(blend.result(), shown.times, seen.times, posed)
+        blend.add(
+            starts, *recalled(journal, name, partial(_answer, model, posed, temporal, window))
+        )
+    smpl = blend.result()
+    if fit is not None:
+        how = fit if temporal else fit.by_frame()
+        smpl = fit_to_keypoints(smpl, shown, camera, posed, track.skeleton, how)
+    smpl = at_times(smpl, shown.times, seen.times, posed)
     likely = _confidence(smpl, seen, posed, track.skeleton, camera)
     smpl = on_body(smpl, trained, body)
     return BodyMotion(
@@ -119,6 +119,14 @@ def recover(
     )
 
 
+def _readable(track: Track) -> Track:
+    if track.skeleton not in (COCO23, BLAZEPOSE23):
+        raise InputError(
+            f"the model looks at {COCO23.name} keypoints, the track has {track.skeleton.name}"
+        )
+    return track
+
+
 def _joints(body: BodyModel, smpl: SmplParams) -> Float[ndarray, "T 24 3"]:
     joints = np.empty((len(smpl.transl), 24, 3), np.float32)
     for part in chunks(len(joints)):
@@ -130,38 +138,31 @@ def _joints(body: BodyModel, smpl: SmplParams) -> Float[ndarray, "T 24 3"]:
 def _answer(
     model: Hmr,
     posed: PosedBody,
-    skeleton: Skeleton,
-    fit: Reprojection | None,
     temporal: bool,
     window: CropWindow,
 ) -> Answer:
     with torch.inference_mode():
-        prediction = model(window, posed, temporal)
-    trusted = readable(window.scores)
-    if fit is None:
-        return prediction.smpl, trusted
-    return fit_to_keypoints(prediction, window, posed, skeleton, fit), trusted
+        return model(window, posed, temporal).smpl, readable(window.scores)
 
 
 def _confidence(
     smpl: SmplParams, seen: FilledTrack, posed: PosedBody, skeleton: Skeleton, camera: Camera
 ) -> Float[ndarray, "T 24"]:
     """How likely each joint is right; `posed` is on the CPU by now."""
-    projected, joints = [], []
+    away = seconds_away(seen.times, seen.observed)
+    likely = np.empty((len(seen), 24), np.float32)
     for part in chunks(len(seen)):
         points = posed.body.regress(smpl[part], posed.points_of(skeleton))
-        projected.append(camera.project(points).numpy())
-        joints.append(posed.body.joints(smpl[part]).numpy())
-    return joint_confidence(
-        Seen(
-            keypoints=seen.keypoints,
-            projected=np.concatenate(projected),
-            joints=np.concatenate(joints),
-            boxes=seen.boxes,
-            times=seen.times,
-            observed=seen.observed,
+        likely[part] = joint_confidence(
+            Seen(
+                keypoints=seen.keypoints[part],
+                projected=camera.project(points).numpy(),
+                joints=posed.body.joints(smpl[part]).numpy(),
+                boxes=seen.boxes[part],
+                away=away[part],
+            )
         )
-    )
+    return likely
 
 
 def body_of(model: Hmr, body: BodyModel) -> BodyModel:
@@ -194,9 +195,10 @@ def on_body(smpl: SmplParams, trained: BodyModel, body: BodyModel) -> SmplParams
     """
     if body is trained:
         return smpl
-    betas = matching_betas(smpl.betas[:1], trained, body).expand(len(smpl.betas), 10)
-    pelvis = smpl.transl + trained.rest_joints(smpl.betas)[:, 0]
+    betas = matching_betas(smpl.betas[:1], trained, body)
+    pelvis = smpl.transl + trained.rest_joints(smpl.betas[:1])[:, 0]
     transl = pelvis - body.rest_joints(betas)[:, 0]
+    betas = betas.expand(len(smpl.betas), 10)
     return SmplParams(smpl.global_orient, smpl.body_pose, betas, transl)
 
 

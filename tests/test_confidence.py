@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from temporal_hmr.confidence import FEATURES, Seen, features, joint_confidence
+from temporal_hmr.confidence import FEATURES, Seen, features, joint_confidence, seconds_away
 from temporal_hmr.skeleton import COCO23, SMPL24
 
 WRIST, KNEE = SMPL24.index("left_wrist"), SMPL24.index("right_knee")
@@ -22,8 +22,7 @@ def seen() -> Seen:
         projected=pixels.copy(),
         joints=joints,
         boxes=np.tile([100.0, 100.0, 300.0, 300.0], (6, 1)),
-        times=np.arange(6) / 30,
-        observed=np.ones(6, bool),
+        away=np.zeros(6),
     )
 
 
@@ -59,10 +58,12 @@ def test_a_limb_along_the_line_of_sight_is_believed_less(seen: Seen) -> None:
 def test_who_is_out_of_sight_is_believed_less(seen: Seen) -> None:
     keypoints = seen.keypoints.copy()
     keypoints[1:] = 0
-    gone = replace(seen, keypoints=keypoints, observed=np.arange(6) == 0)
+    away = seconds_away(np.arange(6) / 30, np.arange(6) == 0)
+    gone = replace(seen, keypoints=keypoints, away=away)
     likely = joint_confidence(gone)
     assert (likely[1:] < likely[0]).all()
     assert (likely > 0).all() and (likely < 1).all() and likely.dtype == np.float32
-    away = column(gone, "seconds from a frame in which somebody was seen")[:, 0]
-    np.testing.assert_allclose(away, np.arange(6) / 30 / 0.5)
-    assert column(replace(gone, observed=np.zeros(6, bool)), FEATURES[-1]).min() == 1
+    shares = column(gone, "seconds from a frame in which somebody was seen")[:, 0]
+    np.testing.assert_allclose(shares, np.arange(6) / 30 / 0.5)
+    never = seconds_away(np.arange(6) / 30, np.zeros(6, bool))
+    assert column(replace(gone, away=never), FEATURES[-1]).min() == 1

@@ -1,5 +1,7 @@
 """Synthetic views of motion: the truth projects onto the clean detections, noise is noise."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Generator
@@ -145,3 +147,42 @@ def test_smooth_noise_has_unit_variance_and_memory() -> None:
     far = (noise[:, 90:] * noise[:, :-90]).mean()
     assert float(near) > 0.9
     assert abs(float(far)) < 0.2
+
+
+def test_jumps_are_far_short_and_say_nothing_of_themselves() -> None:
+    """A fifth of the joints at most, mostly for a few frames, by about a tenth of the extent."""
+    quiet = DetectorNoise(
+        clean_share=0.0, jitter=0.0, drift=0.0, definition=0.0, swap_share=0.0, missing=0.0
+    )
+    jumpy = quiet.model_copy(update={"jump_share": 1.0})
+    pixels, plain = still_detections(quiet)
+    _, found = still_detections(jumpy)
+    extent = (pixels.amax(-2) - pixels.amin(-2)).amax(-1)[..., None]
+    far = (found.pixels - pixels).norm(dim=-1) / extent
+    away = far > 0.01
+    assert 0.02 < float(away.float().mean()) < 0.35
+    assert 0.03 < float(far[away].median()) < 0.3
+    returns = (away[:, 1:] != away[:, :-1]).float().sum() / 2
+    assert 1 < float(away.float().sum() / returns) < 8  # frames of a jump
+    assert float(found.scores[away].mean()) > 0.8 * float(plain.scores[away].mean())
+
+
+def test_parts_of_other_takes_keep_the_legs(posed: PosedBody) -> None:
+    """Trunk, left arm and right arm come from elsewhere on their own; pelvis and legs never."""
+    still, moving = swinging_take(), swinging_take()
+    turned = moving.rotations @ axis_angle_to_matrix(torch.tensor([0.0, 0.0, 1.0]))
+    other = replace(moving, rotations=turned)
+    bank = MotionBank.of([still, other])
+    usual = Augmentation(recombined_share=1.0, perturbed_share=0.0, speed=(1.0, 1.0))
+    _, target = synthesise(bank, posed, (64, 2), usual, CLEAN, generator())
+    tilt = target.smpl.rotations()[:, 0, :, 0, 1]  # of a joint that never swings: sin(1) or 0
+    names = ("left_ankle", "right_ankle", "spine1", "neck", "left_elbow", "right_elbow")
+    at = {name: tilt[:, SMPL24.index(name)].abs() > 0.5 for name in names}
+    assert torch.equal(at["left_ankle"], at["right_ankle"])
+    assert torch.equal(at["spine1"], at["neck"])
+    for one, two in (
+        ("left_ankle", "spine1"),
+        ("spine1", "left_elbow"),
+        ("left_elbow", "right_elbow"),
+    ):
+        assert 0.1 < float((at[one] != at[two]).float().mean()) < 0.6

@@ -29,7 +29,7 @@ class Augmentation(Config):
     speed: tuple[float, float] = (0.8, 1.25)
     """Playback speed of the motion."""
     recombined_share: float = 0.2
-    """Share of clips whose upper body comes from another take than their legs."""
+    """Share of clips whose trunk, left arm or right arm comes from another take than their legs."""
     perturbed_share: float = 0.4
     """Share of clips with slowly varying extra rotations at the joints."""
     shape_spread: float = 1.0
@@ -218,8 +218,9 @@ def _motion(
     speed = low + (high - low) * torch.rand(clips, 1, generator=generator)
     rotations, translation = bank.draw(times * speed, generator)
     other, _ = bank.draw(times * speed, generator)
-    upper = _upper_body()[:, None, None] & chance(augmentation.recombined_share)
-    rotations = torch.where(upper, other, rotations)
+    exchanged = _some_parts(clips, generator)[..., None, None]
+    exchanged = exchanged & chance(augmentation.recombined_share)
+    rotations = torch.where(exchanged, other, rotations)
     spread = torch.tensor([_PERTURBATION.get(_part_of(joint), 0.08) for joint in SMPL24.joints])
     wobble = smooth_noise(times, 72, 0.7, generator).unflatten(-1, (24, 3)) * spread[:, None]
     constant = torch.randn(clips, 1, 24, 3, generator=generator) * spread[:, None]
@@ -249,9 +250,20 @@ def _part_of(joint: str) -> str:
     return joint.removeprefix("left_").removeprefix("right_")
 
 
-def _upper_body() -> Tensor:
-    lower = {"pelvis", "hip", "knee", "ankle", "foot"}
-    return torch.tensor([_part_of(joint) not in lower for joint in SMPL24.joints])
+def _some_parts(clips: int, generator: Generator) -> Bool[Tensor, "B 1 24"]:
+    """Joints of trunk and head, of the left and of the right arm: each in half of the clips."""
+    chosen = torch.rand(clips, 1, 4, generator=generator) < torch.tensor([0.0, 0.5, 0.5, 0.5])
+    return chosen[..., [_part_number(joint) for joint in SMPL24.joints]]
+
+
+def _part_number(joint: str) -> int:
+    """0 are pelvis and legs, 1 trunk and head, 2 the left arm, 3 the right arm."""
+    part = _part_of(joint)
+    if part in {"pelvis", "hip", "knee", "ankle", "foot"}:
+        return 0
+    if part not in {"collar", "shoulder", "elbow", "wrist", "hand"}:
+        return 1
+    return 2 if joint.startswith("left") else 3
 
 
 def place(

@@ -1,0 +1,1 @@
+"""Least squares that move bodies onto detected keypoints: evidence, derivatives, solver."""

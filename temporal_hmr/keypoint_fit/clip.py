@@ -1,0 +1,264 @@
+"""A clip with everything that a Gauss-Newton step towards its keypoints needs."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+from torch.nn import functional
+
+from temporal_hmr.blending import chunks
+from temporal_hmr.body.params import SmplParams
+from temporal_hmr.camera import Camera
+from temporal_hmr.clip_windows import FilledTrack
+from temporal_hmr.keypoint_fit.evidence import Evidence, weigh
+from temporal_hmr.keypoint_fit.linearised import NEAREST, InPicture, KeypointsOfBody, by_turning
+from temporal_hmr.keypoint_fit.second_differences import Roughness
+from temporal_hmr.keypoint_fit.settings import Reprojection
+from temporal_hmr.keypoint_fit.solver import ClipProblem, Smooth, Unknowns
+from temporal_hmr.models.hmr import PosedBody
+from temporal_hmr.rotation import axis_angle_to_matrix, matrix_to_axis_angle
+from temporal_hmr.skeleton import SMPL24, Skeleton
+
+SHAPE_FRAMES = 96
+"""Of a clip that are asked for its shape."""
+_USUAL_DEGREES = {
+    "pelvis": 6.0,
+    "hip": 9.0,
+    "spine1": 6.0,
+    "knee": 6.0,
+    "spine2": 3.0,
+    "ankle": 14.0,
+    "spine3": 3.0,
+    "foot": 5.0,
+    "neck": 7.0,
+    "collar": 3.0,
+    "head": 17.0,
+    "shoulder": 14.0,
+    "elbow": 16.0,
+    "wrist": 20.0,
+}
+"""Root mean square of the default model's error about each axis of each joint, on training clips
+seen by the simulated detector. Hands have no keypoint to say anything of them."""
+_MOVED = [n for n, joint in enumerate(SMPL24.joints) if not joint.endswith("hand")]
+_PLACE_SPREAD = 0.1
+"""Standard deviation of the place: metres sideways and down, share of the depth."""
+_STEADY = (3.0, 3.0, 20.0)
+"""How many times smoother the place moves than joints turn; and not its change alone, but all of
+its path: depth follows from the size of a person in pixels, and shakes by centimetres."""
+_SHAPE, _SHAPE_SPREAD, _SHAPE_PRIOR = 10, 0.5, 2.0
+"""How many betas there are, their standard deviation, and its weight."""
+_USUAL_SPREAD = 0.15
+"""Radians, in which the calm of joints is measured."""
+_LEAST_HELD = 0.2
+"""Weight of the network's answer in a frame in which nothing is seen, where all is seen it is 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """What the network says, what was seen, and what to compare them with."""
+
+    first: SmplParams
+    place: Float[Tensor, "T 3"]
+    """Of the pelvis, so that a picture's two sides and its depth are apart: metres sideways and
+    down at the usual depth, and the logarithm of the depth."""
+    usual_depth: float
+    turned: Float[Tensor, "T j 3"]
+    """How far each joint has turned since the clip began, radians about its own axes."""
+    times: Float[ndarray, "T"]
+    evidence: Evidence
+    camera: Camera
+    body: PosedBody
+    points: KeypointsOfBody
+    settings: Reprojection
+    spread: Float[Tensor, "j 1"]
+    """Standard deviation of the turns of `_MOVED`, radians."""
+
+    @staticmethod
+    def of(
+        first: SmplParams,
+        seen: FilledTrack,
+        camera: Camera,
+        body: PosedBody,
+        skeleton: Skeleton,
+        settings: Reprojection,
+    ) -> "Clip":
+        pelvis = first.transl + body.pelvis_at_rest(first.betas)
+        depth = pelvis[:, 2:].clamp(min=NEAREST)
+        usual = float(depth.median())
+        rotations = first.rotations()[:, _MOVED]
+        steps = matrix_to_axis_angle(rotations[:-1].mT @ rotations[1:])
+        points = KeypointsOfBody(body.body, body.points_of(skeleton), _MOVED)
+        projected = [
+            InPicture.of(points.at(first[part]), camera).pixels for part in chunks(len(seen))
+        ]
+        evidence = weigh(
+            torch.from_numpy(seen.keypoints),
+            torch.cat(projected),
+            depth[:, 0] / camera.focal.mean(),
+            settings.visible_above,
+            settings.sigma,
+            settings.lingering,
+        )
+        return Clip(
+            first=first,
+            place=torch.cat([pelvis[:, :2] / depth * usual, depth.log()], -1),
+            usual_depth=usual,
+            turned=functional.pad(steps.cumsum(0), (0, 0, 0, 0, 1, 0)),
+            times=seen.times,
+            evidence=evidence,
+            camera=camera,
+            body=body,
+            points=points,
+            settings=settings,
+            spread=_spread(),
+        )
+
+    def some(self, part: slice | Tensor) -> "Clip":
+        """Some of the frames."""
+        return replace(
+            self,
+            first=self.first[part],
+            place=self.place[part],
+            turned=self.turned[part],
+            times=self.times[part],
+            evidence=self.evidence[part],
+        )
+
+    def of_shape(self, betas: Float[Tensor, "*T 10"]) -> "Clip":
+        """The same motion of another shape: pelvis and rotations stay."""
+        rest = self.body.pelvis_at_rest(self.first.betas)
+        betas = betas.expand_as(self.first.betas)
+        transl = self.first.transl + rest - self.body.pelvis_at_rest(betas)
+        return replace(self, first=replace(self.first, betas=betas, transl=transl))
+
+    def fitted_shape(self) -> Float[Tensor, "10"]:
+        """Betas, from frames that are spread over the clip and know nothing of each other."""
+        frames = self.evidence.seen.nonzero().flatten()
+        if len(frames) > SHAPE_FRAMES:
+            frames = frames[torch.linspace(0, len(frames) - 1, SHAPE_FRAMES).long()]
+        some, change = self.some(frames), _Change.none(len(frames), _SHAPE)
+        shaped = some._by_shape()
+        for _ in range(self.settings.steps if len(frames) else 0):
+            change = some._better(change, (), shaped)
+        return self.first.betas[0] + _SHAPE_SPREAD * change.shape
+
+    def fitted(self) -> SmplParams:
+        """The motion, its shape unchanged."""
+        change, smooth = _Change.none(len(self.times), 0), self._smooth()
+        rigid = self.place.new_zeros(3, len(self.times), self.evidence.weight.shape[1], 0)
+        for _ in range(self.settings.steps):
+            change = self._better(change, smooth, rigid)
+        return self._changed(change)
+
+    def _changed(self, change: "_Change") -> SmplParams:
+        turned = self.first.rotations()
+        turned[:, _MOVED] = turned[:, _MOVED] @ axis_angle_to_matrix(change.turns * self.spread)
+        betas = self.first.betas
+        if len(change.shape):
+            betas = betas + _SHAPE_SPREAD * change.shape
+        pelvis = self._pelvis(change)
+        return SmplParams.from_rotations(turned, betas, pelvis - self.body.pelvis_at_rest(betas))
+
+    def _pelvis(self, change: "_Change") -> Float[Tensor, "T 3"]:
+        place = self.place + _PLACE_SPREAD * change.shift
+        depth = place[:, 2:].exp()
+        return torch.cat([place[:, :2] * (depth / self.usual_depth), depth], -1)
+
+    def _better(
+        self, change: "_Change", smooth: tuple[Smooth, ...], shaped: Float[Tensor, "3 T K s"]
+    ) -> "_Change":
+        """After a step of Gauss and Newton; `shaped` says how points move with the shape."""
+        levers = self.points.levers(self._changed(change))
+        seen = InPicture.of(levers.points, self.camera)
+        turned = by_turning(levers, seen, change.turns, self.spread)
+        moved = torch.cat([turned, self._by_shifting(change, seen)], -1)
+        residuals = self.evidence.residuals(seen.pixels)
+        certainty = self.evidence.robust_weight(residuals).sqrt()[..., None]
+        in_metres = (certainty * self.evidence.metres_per_pixel[:, None, None])[..., None]
+        problem = ClipProblem(
+            jacobian=(in_metres * moved).flatten(1, 2),
+            shared_jacobian=(in_metres * seen.moved(*shaped)).flatten(1, 2),
+            prior=self.settings.prior * _numbers(self.evidence.seen.clamp(min=_LEAST_HELD)),
+            shared_prior=_SHAPE_PRIOR,
+            smooth=smooth,
+        )
+        weighted = (certainty * residuals).flatten(1)
+        return change.plus(problem.step(weighted, change.unknowns()))
+
+    def _by_shifting(self, change: "_Change", seen: InPicture) -> Float[Tensor, "T K 2 3"]:
+        """Pixels for a standard deviation of each coordinate of the place."""
+        pelvis = self._pelvis(change)[:, None]
+        sideways = pelvis[..., 2:] / self.usual_depth
+        none = torch.zeros_like(sideways)
+        x = torch.cat([sideways, none, pelvis[..., :1]], -1)
+        y = torch.cat([none, sideways, pelvis[..., 1:2]], -1)
+        z = torch.cat([none, none, pelvis[..., 2:]], -1)
+        return _PLACE_SPREAD * seen.moved(x, y, z)
+
+    def _by_shape(self) -> Float[Tensor, "3 T K {_SHAPE}"]:
+        """Metres that points move by for a standard deviation of each beta, the pelvis staying.
+
+        Exactly, as points are linear in the shape; and much the same however joints will turn.
+        """
+        points = self.points.at(self.first)
+        columns = [
+            self.points.at(self.of_shape(self.first.betas + change).first) - points
+            for change in _SHAPE_SPREAD * torch.eye(_SHAPE)
+        ]
+        return torch.stack(columns, -1).permute(2, 0, 1, 3)
+
+    def _smooth(self) -> tuple[Smooth, ...]:
+        """Changes of turns are smooth, the whole path of the body is, and joints are calm."""
+        settings, evidence = self.settings, self.evidence
+        frames, turns = len(self.times), 3 * len(_MOVED)
+        path, turned = np.zeros((2, frames, turns + 3))
+        path[:, turns:] = _numbers(self.place) / _PLACE_SPREAD
+        turned[:, :turns] = _numbers((self.turned / self.spread).flatten(1))
+        stiffness, calmness = np.ones(turns + 3), np.zeros(turns + 3)
+        stiffness[turns:] = np.square(_STEADY)
+        calmness[:turns] = _numbers((self.spread / _USUAL_SPREAD).square().expand(-1, 3).flatten())
+        smoothly = settings.smooth + settings.smooth_trembling * _numbers(evidence.unrest)
+        calmly = settings.calm_trembling * _numbers(evidence.commotion)
+        return (
+            Smooth(Roughness.of(self.times, smoothly), stiffness, path),
+            Smooth(Roughness.of(self.times, calmly), calmness, turned),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Change:
+    """What is moved, in standard deviations: all zero is the network's answer."""
+
+    turns: Float[Tensor, "T j 3"]
+    shift: Float[Tensor, "T 3"]
+    shape: Float[Tensor, "s"]
+    """Empty where the shape stays as it is."""
+
+    @staticmethod
+    def none(frames: int, shape: int) -> "_Change":
+        return _Change(
+            torch.zeros(frames, len(_MOVED), 3), torch.zeros(frames, 3), torch.zeros(shape)
+        )
+
+    def unknowns(self) -> Unknowns:
+        return Unknowns(
+            _numbers(torch.cat([self.turns.flatten(1), self.shift], -1)), _numbers(self.shape)
+        )
+
+    def plus(self, step: Unknowns) -> "_Change":
+        by_frame, shape = torch.from_numpy(step.of_frames).float(), torch.from_numpy(step.shared)
+        turns, shift = by_frame[:, :-3].unflatten(1, (-1, 3)), by_frame[:, -3:]
+        return _Change(self.turns + turns, self.shift + shift, self.shape + shape.float())
+
+
+def _spread() -> Float[Tensor, "j 1"]:
+    """Standard deviation of the turns of `_MOVED`, radians."""
+    names = [SMPL24.joints[joint].removeprefix("left_").removeprefix("right_") for joint in _MOVED]
+    return torch.deg2rad(torch.tensor([_USUAL_DEGREES[name] for name in names]))[:, None]
+
+
+def _numbers(values: Tensor) -> ndarray:
+    return values.double().numpy()

@@ -1,0 +1,33 @@
+"""How bodies are moved onto keypoints."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Reprojection:
+    """How far to believe network and detector. Lengths are metres where the person stands."""
+
+    steps: int = 3
+    """Of Gauss and Newton."""
+    sigma: float = 0.005
+    """Error of a detector at its best; beyond it, errors count in proportion, not squared."""
+    lingering: float = 6.0
+    """Lasting error of a keypoint for each metre that trembles about it from frame to frame."""
+    prior: float = 0.5
+    """Weight of a change of one standard deviation."""
+    smooth: float = 6.0
+    """Weight of a change's acceleration, standard deviations per (1/30 s)^2."""
+    smooth_trembling: float = 2000.0
+    """The same for each metre that keypoints tremble by."""
+    calm_trembling: float = 2000.0
+    """Weight of the acceleration of joints themselves, in units of 0.15 rad per (1/30 s)^2, for
+    each metre that keypoints tremble and jump by, root mean square: what trembles in the picture
+    makes the network tremble."""
+    visible_above: float = 0.05
+    """Keypoints of lower confidence count as unseen."""
+
+    def by_frame(self) -> "Reprojection":
+        """The same for frames that know nothing of each other."""
+        return replace(
+            self, sigma=0.015, lingering=0.0, smooth=0.0, smooth_trembling=0.0, calm_trembling=0.0
+        )
