@@ -13,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr.body.params import SmplParams
+from temporal_hmr.clip_windows import overlap
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.rotation import interpolate, nearest_rotation
 
@@ -46,9 +47,12 @@ class _Sum:
         length = len(pelvis)
         count = min(length, self.frames - start)
         where = slice(start, start + count)
-        # Halves of such windows add up to 1, and fade in and out without a kink that would show
-        # as a jolt at every seam.
-        weight = torch.sin(torch.pi * (torch.arange(length) + 0.5) / length)[:count, None] ** 2
+        # Where two windows meet such weights add up to 1, and fade in and out without a kink that
+        # would show as a jolt at every seam.
+        fading = overlap(length)
+        inward = torch.arange(length) + 0.5
+        inward = torch.minimum(inward, length - inward).clamp(max=fading)
+        weight = torch.sin(torch.pi / 2 * inward / fading)[:count, None] ** 2
         self.weight[where] += weight[:, 0]
         self.rotations[where] += weight[..., None, None] * rotations[:count]
         self.pelvis[where] += weight * pelvis[:count]
@@ -146,10 +150,11 @@ def at_times(
     fraction = (wanted - known[after - 1]) / (known[after] - known[after - 1])
     last, share = torch.from_numpy(after), torch.from_numpy(fraction.clip(0, 1)).float()
     rest = posed.cpu().pelvis_at_rest(smpl.betas[:1])
-    pelvis, rotations = smpl.transl + rest, smpl.rotations()
-    turned = rotations.new_zeros(len(wanted), 24, 3, 3)
-    moved = pelvis.new_zeros(len(wanted), 3)
+    turned = smpl.transl.new_zeros(len(wanted), 24, 3, 3)
+    moved = smpl.transl.new_zeros(len(wanted), 3)
     for part in chunks(len(wanted)):
-        to = last[part]
-        turned[part], moved[part] = _between(rotations, pelvis, to - 1, to, share[part])
+        begin = int(last[part][0]) - 1
+        some, to = smpl[begin : int(last[part][-1]) + 1], last[part] - begin
+        ends = some.rotations(), some.transl + rest
+        turned[part], moved[part] = _between(*ends, to - 1, to, share[part])
     return SmplParams.from_rotations(turned, smpl.betas[:1].expand(len(wanted), 10), moved - rest)
