@@ -165,6 +165,7 @@ def test_mocap_goes_the_same_way(tmp_path: Path, capsys) -> None:
     labels = [each["label"] for each in scores(tmp_path / "out")["runs"]]
     assert labels == [
         "clean keypoints, temporal", "clean keypoints, per frame",
+        "simply noisy keypoints, temporal", "simply noisy keypoints, per frame",
         "noisy keypoints, temporal", "noisy keypoints, per frame",
     ]  # fmt: skip
     assert (tmp_path / "out" / "report.html").exists()
@@ -172,7 +173,7 @@ def test_mocap_goes_the_same_way(tmp_path: Path, capsys) -> None:
     with_baselines = ("-o", tmp_path / "more", "--subjects", "01", "--baselines")
     assert leave(*words[:-2], *with_baselines) == 0
     labels = [each["label"] for each in scores(tmp_path / "more")["runs"]]
-    assert len(labels) == 12
+    assert len(labels) == 18
     assert {
         "noisy keypoints, per frame, one-euro",
         "clean keypoints, mean pose of the sequence",

@@ -150,7 +150,7 @@ class TestEvidence:
         scores = torch.ones(self.frames, self.joints) if confidence is None else confidence
         keypoints = torch.cat([projected + error, scores[..., None]], -1)
         scale = torch.full((self.frames,), 0.01)
-        return weigh(keypoints, projected, scale, visible_above=0.05, sigma=0.005, lingering=6.0)
+        return weigh(keypoints, projected, scale, 0.05, 0.005, lingering=6.0, most_lingering=9.0)
 
     def noise(self) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
@@ -161,6 +161,13 @@ class TestEvidence:
         assert found.unrest.mean() == pytest.approx(0.02, rel=0.1)
         assert found.commotion.mean() == pytest.approx(0.02, rel=0.1)
         assert found.sigma.mean() == pytest.approx(0.12, rel=0.15)
+
+    def test_wild_trembling_is_not_believed_to_last(self) -> None:
+        scores = torch.ones(self.frames, self.joints, 1)
+        keypoints = torch.cat([300.0 + 10 * self.noise(), scores], -1)
+        projected, scale = torch.full_like(keypoints[..., :2], 300.0), torch.full((200,), 0.01)
+        found = weigh(keypoints, projected, scale, 0.05, 0.005, lingering=6.0, most_lingering=0.04)
+        assert found.sigma.mean() == pytest.approx((0.1**2 + 0.04**2) ** 0.5, rel=0.1)
 
     def test_what_stays_beside_does_not_tremble(self) -> None:
         """Nor what goes its way evenly."""

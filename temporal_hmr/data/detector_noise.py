@@ -22,6 +22,8 @@ class DetectorNoise(Config):
     """Share of clips that are passed on untouched."""
     jitter: float = 0.002
     """Standard deviation of the noise that is new in every frame."""
+    jitter_spread: float = 0.0
+    """Standard deviation of the logarithm of that from clip to clip."""
     drift: float = 0.006
     """Standard deviation of the noise that lingers."""
     definition: float = 0.012
@@ -30,6 +32,8 @@ class DetectorNoise(Config):
     """How many times larger the noise is where the detector is lost than where it is sure."""
     missing: float = 0.2
     """Upper end of the share of joints missing at random in a clip."""
+    least_missing: float = -0.2
+    """Lower end of it; shares below 0 are 0."""
     blackout_share: float = 0.15
     """Share of clips in which the person goes unseen for a while."""
     border_known: float = 0.85
@@ -52,6 +56,7 @@ class DetectorNoise(Config):
 CLEAN = DetectorNoise(
     clean_share=1.0,
     missing=0.0,
+    least_missing=0.0,
     border_known=0.0,
     blackout_share=0.0,
     occluder_share=0.0,
@@ -60,6 +65,23 @@ CLEAN = DetectorNoise(
     feet_absent=0.0,
 )
 """A detector that makes no mistake."""
+SIMPLE = DetectorNoise(
+    clean_share=0.0,
+    jitter=0.01,
+    drift=0.0,
+    definition=0.0,
+    difficult_gain=0.0,
+    missing=0.2,
+    least_missing=0.2,
+    border_known=0.0,
+    blackout_share=0.0,
+    occluder_share=0.0,
+    swap_share=0.0,
+    blazepose_share=0.0,
+    feet_absent=0.0,
+)
+"""What papers often add to keypoints: a hundredth of the person's extent, new in every frame, and a
+fifth of the joints missing."""
 
 _UNSTEADY = {"hip": 1.5, "wrist": 1.4, "ankle": 1.2, "elbow": 1.1, "toe": 1.4, "heel": 1.2}
 """Relative noise of the joints that detectors place worst."""
@@ -107,6 +129,8 @@ def detect(
     quality = torch.exp(0.5 * draw.normal(1, 1))
     size = extent * quality * unsteady * (1 + noise.difficult_gain * difficulty)
     fresh = torch.randn(pixels.shape, generator=generator) * noise.jitter
+    if noise.jitter_spread:
+        fresh = fresh * torch.exp(noise.jitter_spread * draw.normal(1, 1))[..., None]
     lasting = smooth_noise(times, 2 * joints, 0.4, generator).unflatten(-1, (joints, 2))
     offset = size[..., None] * (fresh + noise.drift * lasting)
     definition = noise.definition * draw.normal(1, 2 * joints).unflatten(-1, (joints, 2))
@@ -238,7 +262,7 @@ def _lost(
 ) -> Bool[Tensor, "B T J"]:
     """Keypoints that the detector does not report at all."""
     joints = difficulty.shape[-1]
-    share = draw.uniform(-noise.missing, noise.missing).clamp(min=1e-6)
+    share = draw.uniform(noise.least_missing, noise.missing).clamp(min=1e-6)
     wave = smooth_noise(times, joints, 0.3, draw.generator)
     at_random = wave > torch.distributions.Normal(0.0, 1.0).icdf(1 - share)
     given_up = difficulty > 0.75 + 0.6 * draw.uniform()

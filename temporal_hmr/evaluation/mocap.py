@@ -18,7 +18,7 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
 from temporal_hmr.command_line import Stage
 from temporal_hmr.crops import BOX_MARGIN, extents
-from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect, draw_blazepose
+from temporal_hmr.data.detector_noise import CLEAN, SIMPLE, DetectorNoise, detect, draw_blazepose
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.data.mocap import MocapTake, resample, share_shoulder_elevation
 from temporal_hmr.data.synthetic import Augmentation, Scene, place
@@ -39,7 +39,7 @@ LONGEST = 150
 """Frames of a sequence: a camera that stands still loses a walker in longer ones."""
 SHORTEST = 4
 """Frames: jitter is a third difference."""
-DETECTORS = {"clean": CLEAN, "noisy": DetectorNoise(clean_share=0.0)}
+DETECTORS = {"clean": CLEAN, "simply noisy": SIMPLE, "noisy": DetectorNoise(clean_share=0.0)}
 
 
 @dataclass(frozen=True, eq=False)

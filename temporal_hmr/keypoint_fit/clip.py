@@ -101,6 +101,7 @@ class Clip:
             settings.visible_above,
             settings.sigma,
             settings.lingering,
+            settings.most_lingering,
         )
         return Clip(
             first=first,

@@ -59,18 +59,20 @@ def weigh(
     visible_above: float,
     sigma: float,
     lingering: float,
+    most_lingering: float,
 ) -> Evidence:
     """Detected keypoints (pixels, confidence) beside those of a body that moves smoothly.
 
     `sigma` (metres) is a detector's error at its best, and `lingering` its lasting error for each
-    unit of what trembles.
+    unit of what trembles, up to `most_lingering` metres.
     """
     pixels, confidence = keypoints[..., :2], keypoints[..., 2]
     visible = confidence > visible_above
     error = (projected - pixels) * metres_per_pixel[:, None, None]
     trembling, commotion = _trembling(error, visible)
     error_at_best = torch.full_like(trembling, sigma)
-    spread = torch.hypot(error_at_best, lingering * trembling)
+    lasts = most_lingering * torch.tanh(lingering / most_lingering * trembling)
+    spread = torch.hypot(torch.hypot(error_at_best, trembling), lasts)
     squared = torch.where(visible, confidence, 0.0) ** 2
     return Evidence(
         pixels=pixels,

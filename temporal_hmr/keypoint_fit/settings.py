@@ -13,6 +13,8 @@ class Reprojection:
     """Error of a detector at its best; beyond it, errors count in proportion, not squared."""
     lingering: float = 6.0
     """Lasting error of a keypoint for each metre that trembles about it from frame to frame."""
+    most_lingering: float = 0.04
+    """Metres, above which it does not grow: what trembles wildly is no further off on the whole."""
     prior: float = 0.5
     """Weight of a change of one standard deviation."""
     smooth: float = 6.0
