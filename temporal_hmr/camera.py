@@ -34,6 +34,11 @@ class Camera:
         center = torch.tensor([width / 2, height / 2])
         return Camera(torch.tensor([focal, focal]), center, width, height, assumed)
 
+    def resized(self, width: int, height: int) -> "Camera":
+        """The camera of the same pictures at another size (px)."""
+        scale = torch.tensor([width / self.width, height / self.height]).to(self.focal)
+        return Camera(self.focal * scale, self.center * scale, width, height, self.assumed)
+
     def project(self, points: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 2"]:
         """Camera-frame points (m) to pixels. Points must lie in front of the camera (z > 0)."""
         return points[..., :2] / points[..., 2:] * self.focal.unsqueeze(-2) + self.center.unsqueeze(

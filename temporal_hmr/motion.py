@@ -22,6 +22,8 @@ class Person2D:
     skeleton: Skeleton
     score: float
     """How sure the detector is that there is a person, 0..1."""
+    person_id: int | None = None
+    """Who it is, where whoever found them has told; None leaves it to the tracker."""
 
 
 @dataclass(frozen=True, eq=False)

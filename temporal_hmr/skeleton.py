@@ -167,6 +167,22 @@ OPENPOSE18 = Skeleton(
 )
 """COCO's joints and a neck halfway between the shoulders (OpenPose, Cao et al., CVPR 2017)."""
 
+OPENPOSE25 = Skeleton(
+    "OPENPOSE25",
+    (
+        *OPENPOSE18.joints[: OPENPOSE18.joints.index("right_hip")],
+        "pelvis",
+        *OPENPOSE18.joints[OPENPOSE18.joints.index("right_hip") :],
+        "left_big_toe",
+        "left_small_toe",
+        "left_heel",
+        "right_big_toe",
+        "right_small_toe",
+        "right_heel",
+    ),
+)
+"""OpenPose's BODY_25: the same, a pelvis halfway between the hips, and feet."""
+
 COCO23 = Skeleton(
     "COCO23",
     (
@@ -187,6 +203,24 @@ COCO23 = Skeleton(
     ),
 )
 """COCO's 17 joints and the six feet points of COCO-WholeBody: what our models look at."""
+
+HALPE26 = Skeleton(
+    "HALPE26",
+    (
+        *COCO17.joints,
+        "head_top",
+        "neck",
+        "pelvis",
+        "left_big_toe",
+        "right_big_toe",
+        "left_small_toe",
+        "right_small_toe",
+        "left_heel",
+        "right_heel",
+    ),
+)
+"""Of Halpe-FullBody (Fang et al., TPAMI 2022), which AlphaPose looks for: its body without face and
+hands, which follow in the set of 136."""
 
 BLAZEPOSE23 = replace(COCO23, name="BLAZEPOSE23")
 """The same names for what BlazePose means by them, which lies up to four centimetres elsewhere

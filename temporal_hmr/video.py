@@ -125,6 +125,10 @@ class Clip(ABC):
             raise InputError(f"a stride is a whole number from 1 on, not {stride}")
         return replace(self, stride=self.stride * stride, fps=self.fps / stride)
 
+    def frame_names(self) -> tuple[str, ...]:
+        """Names of the files that its frames are; none for a video."""
+        return ()
+
     def _range(self) -> tuple[int, int]:
         within_rounding = 1e-6
         bounds = [
@@ -259,6 +263,9 @@ def _unreadable(path: Path) -> str:
 @dataclass(eq=False)
 class _ImageFolder(Clip):
     files: tuple[Path, ...] = ()
+
+    def frame_names(self) -> tuple[str, ...]:
+        return tuple(file.name for file in self.files)
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
         for index in range(first, stop):

@@ -1,6 +1,7 @@
 """The people in given boxes, with BlazePose: who is where is known, their keypoints are not."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -70,6 +71,20 @@ class BoxedPeople:
     def close(self) -> None:
         """Let go of the networks; closing twice does nothing."""
         self._blazepose.close()
+
+    def state(self) -> dict[str, Any]:
+        """What is taken from frame to frame, in words and numbers that JSON knows."""
+        followed = [
+            (float(region.x), float(region.y), float(region.size), float(region.rotation))
+            for region in self._followed
+        ]
+        return {"followed": followed, "time": self._last_time}
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on as after the frame of that state; from None as at the beginning of a clip."""
+        told = state or {"followed": [], "time": None}
+        self._followed = [Region(*region) for region in told["followed"]]
+        self._last_time = told["time"]
 
     def read_boxes(self, frame: Frame, boxes: Float[ndarray, "n 4"]) -> list[Person2D | None]:
         """For each box the person in it, skeleton BLAZEPOSE23; None if unreadable.

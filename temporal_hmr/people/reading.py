@@ -27,10 +27,10 @@ def person_from(landmarks: Landmarks, image_shape: tuple[int, ...]) -> Person2D:
     height, width = image_shape[:2]
     inside = (keypoints[:, :2] >= 0).all(-1) & (keypoints[:, :2] < (width, height)).all(-1)
     keypoints[~inside] = 0
-    return Person2D(_tight_box(keypoints), keypoints, BLAZEPOSE23, landmarks.score)
+    return Person2D(tight_box(keypoints), keypoints, BLAZEPOSE23, landmarks.score)
 
 
-def _tight_box(keypoints: Float[ndarray, "J 3"]) -> Float[ndarray, "4"]:
+def tight_box(keypoints: Float[ndarray, "J 3"]) -> Float[ndarray, "4"]:
     """Around the joints that are rather seen than not, or around all if hardly any is."""
     seen = keypoints[:, 2] > 0.5
     return box_around(keypoints[seen if seen.sum() >= 3 else keypoints[:, 2] > 0, :2])

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,7 +80,7 @@ class RecalledPeople:
 
 def _rounded(person: Person2D) -> Person2D:
     box, keypoints = (np.asarray(each, np.float32) for each in (person.box, person.keypoints))
-    return Person2D(box, keypoints, person.skeleton, float(person.score))
+    return replace(person, box=box, keypoints=keypoints, score=float(person.score))
 
 
 def _written(frame: Frame, people: list[Person2D], state: Any) -> str:
@@ -87,6 +88,7 @@ def _written(frame: Frame, people: list[Person2D], state: Any) -> str:
         {
             "skeleton": person.skeleton.name,
             "score": person.score,
+            "person_id": person.person_id,
             "box": _packed(person.box),
             "keypoints": _packed(person.keypoints),
         }
@@ -101,6 +103,7 @@ def _read(told: dict[str, Any]) -> Person2D:
         keypoints=_unpacked(told["keypoints"]).reshape(-1, 3),
         skeleton=_SKELETONS[told["skeleton"]],
         score=told["score"],
+        person_id=told["person_id"],
     )
 
 

@@ -3,11 +3,13 @@
 Each frame's detections are assigned to the known people all at once (Hungarian algorithm), by how
 well box and pose agree with where each person's Kalman filter expects them; as in SORT (Bewley et
 al. 2016), with pose similarity beside the overlap of boxes and with time measured in seconds.
+People who come with a number are who that says.
 """
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -42,6 +44,7 @@ class Tracker:
     def __init__(self, settings: TrackerSettings = TrackerSettings()) -> None:
         self._settings = settings
         self._expected: list[_Trail] = []
+        self._numbered: dict[int, _Trail] = {}
         self._finished: list[_Trail] = []
         self._frames = array("q")
         self._times = array("d")
@@ -53,13 +56,14 @@ class Tracker:
     def add(self, index: int, time: float, people: list[Person2D]) -> None:
         """As `update`, for frame number `index` at `time` seconds, which must increase.
 
-        The order of the people within a frame does not matter.
+        The order of the people within a frame does not matter. Nobody's number comes twice in it.
         """
         if self._times and time <= self._times[-1]:
             raise ValueError(f"frame {index} at {time} s does not follow {self._times[-1]} s")
         self._frames.append(index)
         self._times.append(time)
         self._forget(time)
+        people = [one for one in people if not self._is_numbered(index, time, one)]
         for trail in self._expected:
             trail.predict(time)
         assigned = self._assign(people)
@@ -70,18 +74,56 @@ class Tracker:
 
     def cut(self) -> None:
         """Another shot begins with the next frame: nobody goes on into it."""
-        self._finished += self._expected
-        self._expected = []
+        self._finished += [*self._expected, *self._numbered.values()]
+        self._expected, self._numbered = [], {}
 
     def tracks(self) -> list[Track]:
         """Everybody seen for long enough so far, numbered from 0.
 
-        In order of first appearance; those who appear together, from left to right.
+        In order of first appearance; those who appear together, from left to right. Those who came
+        with a number keep it, however short they were seen; in another shot, where nobody is
+        followed to, they get a new one, as all others do, above the largest that was given.
         """
-        trails = [trail for trail in self._finished + self._expected if self._lasting(trail)]
+        trails = [*self._finished, *self._expected, *self._numbered.values()]
+        trails = [trail for trail in trails if self._lasting(trail)]
         trails.sort(key=lambda trail: (trail.times[0], *trail.first_box))
         frames, times = np.array(self._frames), np.array(self._times)
-        return [trail.track(number, frames, times) for number, trail in enumerate(trails)]
+        tracks = [
+            trail.track(number, frames, times)
+            for number, trail in zip(_numbers(trails), trails, strict=True)
+        ]
+        return sorted(tracks, key=lambda track: track.person_id)
+
+    def now(self) -> list[tuple[Hashable, Person2D | None]]:
+        """Everybody who is followed: a key that stays theirs, and how the last frame shows them.
+
+        None where it does not.
+        """
+        trails = [*self._expected, *self._numbered.values()]
+        return [(trail, trail.seen_at(self._times[-1])) for trail in trails]
+
+    def forget_past(self) -> None:
+        """Keep only what tells who is who from here on: a camera may run for ever.
+
+        `tracks` then tells of nothing but the last sight of each.
+        """
+        last, patience = self._times[-1], self._settings.patience
+        there = {n: each for n, each in self._numbered.items() if last - each.times[-1] <= patience}
+        self._finished, self._numbered = [], there
+        del self._frames[:-1], self._times[:-1]
+        for trail in [*self._expected, *there.values()]:
+            trail.forget_past()
+
+    def _is_numbered(self, index: int, time: float, person: Person2D) -> bool:
+        """Whether the person came with a number; then they are taken in."""
+        number = person.person_id
+        if number is None:
+            return False
+        if number in self._numbered:
+            self._numbered[number].note(index, time, person)
+        else:
+            self._numbered[number] = _Trail(index, time, person)
+        return True
 
     def _forget(self, time: float) -> None:
         patience = self._settings.patience
@@ -117,6 +159,8 @@ class Tracker:
         )
 
     def _lasting(self, trail: "_Trail") -> bool:
+        if trail.given_id is not None:
+            return True
         times = self._times
         interval = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else np.inf
         seen = len(trail.frames)
@@ -138,6 +182,17 @@ def link(
     return tracker.tracks()
 
 
+def _numbers(trails: list["_Trail"]) -> list[int]:
+    """Of each: the one they came with if nobody before has it, or else the next that is free."""
+    given = [trail.given_id for trail in trails if trail.given_id is not None]
+    free, taken, numbers = count(max(given, default=-1) + 1), set(), []
+    for trail in trails:
+        has_own = trail.given_id is not None and trail.given_id not in taken
+        taken.add(trail.given_id)
+        numbers.append(trail.given_id if has_own else next(free))
+    return numbers
+
+
 class _Trail:
     """One person so far. Numbers are packed: an hour has a hundred thousand frames."""
 
@@ -146,8 +201,9 @@ class _Trail:
         self._boxes = array(person.box.dtype.char)
         self._keypoints = array(person.keypoints.dtype.char)
         self.first_box = person.box
+        self.given_id = person.person_id
         self._last = person
-        self._note(index, time, person)
+        self.note(index, time, person)
         self.filter = MotionFilter(person.box)
         self._predicted_to = time
 
@@ -156,15 +212,22 @@ class _Trail:
         self._predicted_to = time
 
     def extend(self, index: int, time: float, person: Person2D) -> None:
-        self._note(index, time, person)
+        self.note(index, time, person)
         self.filter.correct(person.box)
 
-    def _note(self, index: int, time: float, person: Person2D) -> None:
+    def note(self, index: int, time: float, person: Person2D) -> None:
         self.frames.append(index)
         self.times.append(time)
         self._boxes.frombytes(person.box.astype(self._boxes.typecode).tobytes())
         self._keypoints.frombytes(person.keypoints.astype(self._keypoints.typecode).tobytes())
         self._last = person
+
+    def seen_at(self, time: float) -> Person2D | None:
+        return self._last if self.times[-1] == time else None
+
+    def forget_past(self) -> None:
+        del self.frames[:-1], self.times[:-1]
+        del self._boxes[:-4], self._keypoints[: -self._last.keypoints.size]
 
     def pose_similarity(self, person: Person2D) -> float:
         """OKS with the last pose, moved along with the expected box."""

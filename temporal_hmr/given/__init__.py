@@ -1,0 +1,1 @@
+"""What users have already: keypoints of other detectors, and cameras."""
