@@ -19,7 +19,7 @@ MODULES = {
 LOST_WITHOUT = {
     "matplotlib": "timelines and occlusion maps cannot be drawn",
     "smplx": "bodies cannot be handed to the smplx package",
-    "transformers": "models with its image backbones do not run",
+    "transformers": "models with its image backbones and track --detector vitpose do not run",
     "tensorboard": "training leaves no TensorBoard log",
     "ray": "track --ray does not run",
 }

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from temporal_hmr.licensing.terms import Terms
+from temporal_hmr.people.pretrained import DEFAULTS, HUB
 
 ASSETS = Path(__file__).parents[1] / "assets"
 CMU_CREDIT = (
@@ -41,6 +42,15 @@ DETECTOR = Terms(
     "allowed",
     "its networks come in mediapipe's wheel",
 )
+
+
+def network_terms(name: str) -> Terms:
+    """Of a detector's network: kind and origin, as results record it."""
+    _, on_hub, model = name.partition(HUB)
+    if model in DEFAULTS.values():
+        return Terms("detector", name, "Apache-2.0", "allowed", "as stated by its model card")
+    advice = "see its model card" if on_hub else "a folder of yours: ask whoever trained it"
+    return Terms("detector", name, "unknown", "unknown", advice)
 
 
 def own_weights_hash() -> str:

@@ -14,6 +14,7 @@ from temporal_hmr.licensing.assets import (
     OWN_BODY,
     OWN_WEIGHTS,
     SAMPLE,
+    network_terms,
     own_body_licence,
     own_weights_hash,
     sample_hash,
@@ -47,7 +48,8 @@ def terms_of(path: Path) -> ResultTerms:
     made = _provenance(path)
     body = _body(made)
     terms = [_source(made), body, *_knowing(made), _code(made)]
-    terms += [found for name in used_by_track() if (found := package_terms(name)) is not None]
+    packages = [*used_by_track(), *(["transformers"] if made.get("detector_weights") else [])]
+    terms += [found for name in packages if (found := package_terms(name)) is not None]
     version = made.get("package_version") or "of unknown version"
     return ResultTerms(
         result=str(path),
@@ -144,6 +146,13 @@ def _knowing(made: Mapping[str, Any]) -> list[Terms]:
     if weights.startswith(_NO_WEIGHTS):
         return []
     detector = made.get("detector")
+    networks = made.get("detector_weights")
+    if isinstance(networks, dict) and networks:
+        return [_weights(weights, digest), *(network_terms(name) for name in networks)]
+    if detector and "BlazePose" not in detector:
+        advice = "keypoints of a file: ask whoever made them with what"
+        keypoints = Terms("detector", detector, "unknown", "unknown", advice)
+        return [_weights(weights, digest), keypoints]
     told = {"name": detector} if detector else {"advice": "not recorded; track knows no other"}
     return [_weights(weights, digest), replace(DETECTOR, **told)]
 
