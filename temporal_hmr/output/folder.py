@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
+from temporal_hmr.output.former import bring_back, former_aside
 from temporal_hmr.output.manifest import EXPORTS, clear_exports
 from temporal_hmr.output.npz import SCHEMA_VERSION, Provenance, save_motion
 
@@ -57,7 +58,8 @@ def check_folder(folder: Path, source_sha256: str) -> None:
 def finished_results(folder: Path, provenance: Provenance, overlay: bool) -> dict[str, Any] | None:
     """The summary of the results in `folder` if they are whole and were made in just this way.
 
-    `overlay`: whether an overlay belongs to them (it does if anybody was found). Else None.
+    `overlay`: whether an overlay belongs to them (it does if anybody was found, and nobody
+    corrected the result since, which would be lost). Else None.
     """
     summary = _read_summary(folder)
     if summary is None:
@@ -66,7 +68,7 @@ def finished_results(folder: Path, provenance: Provenance, overlay: bool) -> dic
     if not made.items() <= summary.items():
         return None
     names = [person["file"] for person in summary["people"]]
-    if overlay and names:
+    if overlay and names and "edits" not in summary:
         names.append(OVERLAY)
     return summary if all((folder / name).is_file() for name in names) else None
 
@@ -80,28 +82,57 @@ def write_results(
     replaced. Raises `InputError` if the folder cannot be written to; then folders made on the way
     are taken away again.
     """
-    names = [f"person_{motion.person_id:03d}.npz" for motion in motions]
-    people = [_describe(motion, name) for motion, name in zip(motions, names, strict=True)]
+    people = [described(motion) for motion in motions]
     summary = {"schema_version": SCHEMA_VERSION, **asdict(provenance), **clip, "people": people}
-    with (
-        made_folder(folder),
-        tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as partial,
-    ):
-        # All are complete before the first of an earlier run goes.
-        for motion, name in zip(motions, names, strict=True):
-            save_motion(motion, Path(partial) / name, provenance)
+
+    def write(partial: Path) -> None:
+        for motion in motions:
+            save_motion(motion, partial / person_file(motion.person_id), provenance)
+
+    publish_results(folder, summary, write)
+    return [folder / person_file(motion.person_id) for motion in motions]
+
+
+def publish_results(
+    folder: Path, summary: Mapping[str, Any], write: Callable[[Path], None]
+) -> None:
+    """Put results into a folder: the summary, and the files of the people that it lists.
+
+    `write` puts those into an empty folder that it is given. Only when all are complete do they
+    take the place of an earlier run's, which stay whole if anything goes wrong. Raises `InputError`
+    if the folder cannot be written to; then folders made on the way are taken away again.
+    """
+    names = [*(str(person["file"]) for person in summary["people"]), SUMMARY]
+    with made_folder(folder), tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as made:
+        partial = Path(made)
+        write(partial)
         text = json.dumps(summary, indent=2) + "\n"
-        (Path(partial) / SUMMARY).write_text(text, encoding="utf-8")
-        _clear(folder)
-        for name in [*names, SUMMARY]:
-            os.replace(Path(partial) / name, folder / name)
-    return [folder / name for name in names]
+        (partial / SUMMARY).write_text(text, encoding="utf-8")
+        bring_back(folder, SUMMARY)
+        former = _read_summary(folder)
+        if former is None:
+            _move(names, partial, folder)
+            return
+        with former_aside(folder, _listed(former), names, SUMMARY):
+            _move(names, partial, folder)
+        clear_exports(folder / EXPORTS)
 
 
-def _describe(motion: BodyMotion, file: str) -> dict[str, object]:
+def _move(names: Sequence[str], source: Path, to: Path) -> None:
+    for name in names:
+        os.replace(source / name, to / name)
+
+
+def person_file(person_id: int) -> str:
+    """Name of somebody's file."""
+    return f"person_{person_id:03d}.npz"
+
+
+def described(motion: BodyMotion) -> dict[str, object]:
+    """What the summary says of somebody."""
     return {
         "person_id": motion.person_id,
-        "file": file,
+        "file": person_file(motion.person_id),
         "first_frame": int(motion.frames[0]),
         "last_frame": int(motion.frames[-1]),
         "frames_observed": int(motion.observed.sum()),
@@ -117,19 +148,13 @@ def _read_summary(folder: Path) -> dict[str, Any] | None:
     return summary if isinstance(summary, dict) else None
 
 
-def _clear(folder: Path) -> None:
-    """Remove an earlier run's files, so that nobody of it is taken for somebody of this one.
+def _listed(summary: Mapping[str, Any]) -> list[str]:
+    """An earlier run's files, which must go lest somebody of it is taken for somebody of this one.
 
     Only what its summary lists is ours to remove, and the exports that theirs lists.
     """
-    previous = _read_summary(folder)
-    if previous is None:
-        return
-    (folder / SUMMARY).unlink()
-    names = [person["file"] for person in previous.get("people", [])]
-    for name in [*names, OVERLAY]:
-        (folder / Path(name).name).unlink(missing_ok=True)
-    clear_exports(folder / EXPORTS)
+    names = [Path(person["file"]).name for person in summary.get("people", [])]
+    return [*names, OVERLAY]
 
 
 @contextmanager

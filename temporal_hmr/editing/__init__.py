@@ -1,0 +1,9 @@
+"""Who is who, corrected afterwards: `tracks` in and out; of whole folders, `run`.
+
+What was seen in each frame stays as it is, and only whom it belongs to changes.
+"""
+
+from temporal_hmr.editing.clock import Clock
+from temporal_hmr.editing.tracks import PREFERENCES, drop, merge, rename, split, swap
+
+__all__ = ["PREFERENCES", "Clock", "drop", "merge", "rename", "split", "swap"]
