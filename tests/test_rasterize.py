@@ -118,6 +118,17 @@ class TestRasterize:
         drawing = surface.draw(vertices + np.array(shift, np.float32), colors, self.CAMERA)
         assert drawing is None or not np.isfinite(drawing.depth).any()
 
+    def test_normals_are_means_of_triangles_weighted_by_area(self) -> None:
+        points, faces = icosphere()
+        points = points * [0.5, 0.8, 1.7]
+        expected = np.zeros_like(points)
+        for face in faces:
+            a, b, c = points[face]
+            expected[face] += np.cross(b - a, c - a) / 2
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        normals = Surface(faces, len(points)).normals(points)
+        assert np.abs(normals - expected).max() < 1e-6
+
     def test_normals_point_outwards_and_light_comes_from_above(self) -> None:
         points, faces = icosphere()
         surface = Surface(faces, len(points))
