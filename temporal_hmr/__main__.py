@@ -11,12 +11,14 @@ DOORS = {
     "train": "train a tokenizer or a model",
     "evaluate": "measure a model on a labelled data set",
     "convert": "make weights of ours of a checkpoint that others publish",
+    "edit": "correct who is who in a result",
     "check": "judge a result without ground truth",
     "view": "show a result on one page that opens offline",
     "doctor": "tell what is wrong with an installation, and what SMPL files are",
     "licenses": "tell on what terms a result, or this package, may be used",
     "refine": "take the trembling out of anybody's results",
     "export": "write a result in the formats of other tools",
+    "export-model": "write the model as ONNX, for other runtimes",
 }
 
 
@@ -31,7 +33,7 @@ def main() -> None:
         near = nearest(name, DOORS)
         remedy = f"did you mean {near}?" if near else f"there are {', '.join(DOORS)}"
         raise InputError(f"there is no door {name!r}; {remedy}")
-    import_module(f"temporal_hmr.{name}").main(arguments)
+    import_module(f"temporal_hmr.{name.replace('-', '_')}").main(arguments)
 
 
 def run() -> None:
@@ -40,7 +42,7 @@ def run() -> None:
 
 
 def _usage() -> str:
-    lines = [f"  {name:10}{meaning}" for name, meaning in DOORS.items()]
+    lines = [f"  {name:13}{meaning}" for name, meaning in DOORS.items()]
     return "\n".join(["usage: temporal-hmr DOOR ... (--help after it tells more)", "", *lines])
 
 

@@ -1,7 +1,8 @@
 """Bodies in front of a camera, as they move: `python -m temporal_hmr.track 0`.
 
-Nothing is written. The newest frame is shown with the bodies that the last second tells of; without
-a screen, how long that took is printed once a second. Frames that come meanwhile are passed over.
+Nothing is written. Bodies are those of `online`, a stated number of frames late, and shown on the
+frame that they belong to; without a screen, how late is printed once a second. Frames that come
+meanwhile are passed over.
 """
 
 import os
@@ -10,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -22,16 +23,12 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr
-from temporal_hmr.motion import Person2D
 from temporal_hmr.native_output import silenced
+from temporal_hmr.online import OnlinePeople, OnlineSettings
 from temporal_hmr.output.overlay import Artist, OverlayStyle
 from temporal_hmr.people.recalled import Detector
-from temporal_hmr.people.tracker import link
-from temporal_hmr.recover import recover
 from temporal_hmr.video import Frame
 
-SECONDS = 1.0
-"""How far back the bodies of a frame look."""
 _WINDOW = "temporal_hmr (q ends)"
 
 
@@ -42,6 +39,7 @@ class Seer:
     detector: Detector
     model: Hmr
     body: BodyModel
+    settings: OnlineSettings = field(default_factory=OnlineSettings)
 
 
 def camera_frames(
@@ -73,26 +71,27 @@ class _Released:
 
 
 def bodies_now(seer: Seer, frames: Iterator[Frame]) -> Iterator[tuple[Frame, ndarray, float]]:
-    """Every frame, its picture with the bodies in it, and the seconds that took."""
-    recent: deque[tuple[int, float, list[Person2D]]] = deque()
+    """Frames, pictures with the bodies in them, and the seconds by which they are late.
+
+    Nothing comes until as many frames are there as bodies are late. Raises `InputError` for weights
+    or a delay that bodies cannot be recovered with as frames come.
+    """
+    recent: deque[Frame] = deque(maxlen=seer.settings.delay + 1)
+    people: OnlinePeople | None = None
     for frame in frames:
         begun = time.monotonic()
-        recent.append((frame.index, frame.time, seer.detector.people(frame)))
-        while recent[-1][1] - recent[0][1] > SECONDS:
-            recent.popleft()
-        picture = _drawn(seer, frame, list(recent))
-        yield frame, picture, time.monotonic() - begun
-
-
-def _drawn(
-    seer: Seer, frame: Frame, recent: list[tuple[int, float, list[Person2D]]]
-) -> UInt8[ndarray, "H W 3"]:
-    height, width = frame.image.shape[:2]
-    camera = Camera.with_assumed_focal(width, height)
-    present = [track for track in link(recent) if track.frames[-1] == frame.index]
-    fps = 1 / float(np.mean(np.diff([moment for _, moment, _ in recent]))) if recent[1:] else 30.0
-    motions = [recover(seer.model, seer.body, each, camera, fps, fit=None) for each in present]
-    return Artist(motions, seer.body, OverlayStyle(keypoints=True)).draw(frame)
+        recent.append(frame)
+        if people is None:
+            height, width = frame.image.shape[:2]
+            camera = Camera.with_assumed_focal(width, height)
+            people = OnlinePeople(seer.model, seer.body, camera, seer.settings)
+        motions = people.push(frame.index, frame.time, seer.detector.people(frame))
+        if len(recent) < seer.settings.delay + 1:
+            continue
+        shown = recent[0]
+        present = [motion for motion in motions if motion.at(shown.index) is not None]
+        picture = Artist(present, seer.body, OverlayStyle(keypoints=True)).draw(shown)
+        yield shown, picture, frame.time - shown.time + time.monotonic() - begun
 
 
 def watch(

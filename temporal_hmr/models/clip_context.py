@@ -48,4 +48,4 @@ class ClipContext(nn.Module):
         elapsed = times - times[:, :1]
         for block in self.blocks:
             x = block(x, seen, elapsed)
-        return self.norm(x).reshape(len(frames), 1, -1)
+        return self.norm(x).reshape(frames.shape[0], 1, -1)

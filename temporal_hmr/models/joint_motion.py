@@ -75,7 +75,7 @@ class JointMotion(nn.Module):
         times: Float[Tensor, "B T"],
         valid: Bool[Tensor, "B T"],
     ) -> Float[Tensor, "N S width"]:
-        batch, count = len(times), tokens.shape[1]
+        batch, count = times.shape[0], tokens.shape[1]
         x = rearrange(tokens, "(b t) s c -> (b s) t c", b=batch)
         seen = repeat(with_something_to_see(valid), "b t -> (b s) t", s=count)
         times = repeat(times - times[:, :1], "b t -> (b s) t", s=count)

@@ -1,0 +1,1 @@
+"""The model outside of this package: as a file that other runtimes read."""
