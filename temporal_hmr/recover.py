@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from temporal_hmr.batch import CropWindow
@@ -46,15 +47,18 @@ def default_weights() -> Path:
     return Path(str(files("temporal_hmr"))) / "assets" / "default.safetensors"
 
 
-def load_model(weights: Path | None, device: torch.device) -> Hmr:
+def load_model(weights: Path | None, device: torch.device, light: bool = False) -> Hmr:
     """A trained model ready for inference; None loads the one that comes with the package.
 
-    Raises `InputError` if the file is missing, not ours, or does not match its own settings.
+    A `light` one leaves it at its first guess. Raises `InputError` if the file is missing, not
+    ours, or does not match its own settings, and if the model makes no first guess.
     """
     path = default_weights() if weights is None else weights
     config = read_config(path, CHECKPOINT_KIND, HmrConfig)
     model = Hmr(config)
     load_weights(model, path)
+    if light:
+        model.make_light()
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -85,30 +89,30 @@ def recover(
     """
     seen = fill_frames(_readable(track))
     trained = body_of(model, body)
-    device = next(model.parameters()).device
-    posed = PosedBody(copy.deepcopy(trained)).to(device)
-    shown = seen.at(at_trained_rate(seen.times))
-    blend = Blend(len(shown), posed)
-    for starts, cut in _windows(shown, model, camera, images):
-        window = cut.map(lambda tensor: tensor.to(device))
-        name = f"person {track.person_id} from {shown.frames[starts[0]]}"
-        blend.add(
-            starts, *recalled(journal, name, partial(_answer, model, posed, temporal, window))
-        )
-    smpl = blend.result()
-    if fit is not None:
-        how = fit if temporal else fit.by_frame()
-        smpl = fit_to_keypoints(smpl, shown, camera, posed, track.skeleton, how)
-    smpl = at_times(smpl, shown.times, seen.times, posed)
-    likely = _confidence(smpl, seen, posed, track.skeleton, camera)
-    smpl = on_body(smpl, trained, body)
+    posed = copy.deepcopy(_posed(trained)).to(next(model.parameters()).device)
+    # Models of keypoints are small: threads would wait for each other most of the time.
+    with threadpool_limits(1 if model.config.image_side() is None else None):
+        shown = seen.at(at_trained_rate(seen.times))
+        blend = Blend(len(shown), posed)
+        for starts, window in _windows(shown, model, camera, images):
+            name = f"person {track.person_id} from {shown.frames[starts[0]]}"
+            answer = partial(_answer, model, posed, temporal, window)
+            blend.add(starts, *recalled(journal, name, answer))
+        smpl = blend.result()
+        if fit is not None:
+            how = fit if temporal else fit.by_frame()
+            smpl = fit_to_keypoints(smpl, shown, camera, posed, track.skeleton, how)
+        smpl = at_times(smpl, shown.times, seen.times, posed)
+        likely = _confidence(smpl, seen, posed, track.skeleton, camera)
+        smpl = on_body(smpl, trained, body)
+        joints = _joints(body, smpl)
     return BodyMotion(
         person_id=track.person_id,
         frames=seen.frames,
         times=seen.times,
         fps=fps,
         smpl=smpl,
-        joints=_joints(body, smpl),
+        joints=joints,
         camera=camera,
         boxes=seen.boxes,
         keypoints=seen.keypoints,
@@ -117,6 +121,12 @@ def recover(
         confidence=likely.mean(-1),
         joint_confidence=likely,
     )
+
+
+@lru_cache(maxsize=1)
+def _posed(body: BodyModel) -> PosedBody:
+    """Collapsing a body onto its keypoints takes longer than recovering many a clip."""
+    return PosedBody(body)
 
 
 def _readable(track: Track) -> Track:
@@ -135,12 +145,9 @@ def _joints(body: BodyModel, smpl: SmplParams) -> Float[ndarray, "T 24 3"]:
     return joints
 
 
-def _answer(
-    model: Hmr,
-    posed: PosedBody,
-    temporal: bool,
-    window: CropWindow,
-) -> Answer:
+def _answer(model: Hmr, posed: PosedBody, temporal: bool, window: CropWindow) -> Answer:
+    device = next(model.parameters()).device
+    window = window.map(lambda tensor: tensor.to(device))
     with torch.inference_mode():
         return model(window, posed, temporal).smpl, readable(window.scores)
 

@@ -10,6 +10,7 @@ clip is one least-squares problem, solved by Gauss-Newton steps.
 from collections.abc import Iterator
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
@@ -39,7 +40,9 @@ def fit_to_keypoints(
     follow their neighbours. Shape comes first, from some frames of the clip, then motion. Time and
     memory for a frame do not depend on the length of the clip.
     """
-    with torch.no_grad():
+    # Pieces are too small to share: threads would spend their time waiting for each other, on a
+    # busy machine a hundred times what the work takes.
+    with torch.no_grad(), threadpool_limits(1):
         clip = Clip.of(first, seen, camera, body, skeleton, settings)
         clip = clip.of_shape(clip.fitted_shape())
         fitted = clip.first.map(torch.clone)

@@ -75,13 +75,22 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     )
     add("--body", type=Path, metavar="FILE", help="SMPL .pkl or .npz instead of the open body")
     add("--weights", type=Path, metavar="FILE", help="your model instead of the embedded one")
+    _add_detector_options(parser)
     add("--focal", type=float, metavar="PX", help="focal length in pixels (the image diagonal)")
-    add("--person", default="all", metavar="WHO", help="all, largest, or a person's number (all)")
+    _add_given_options(parser)
+    add(
+        "--person",
+        default="all",
+        metavar="WHO",
+        help="all, largest (fills most of the picture), longest (is seen in most frames), or a "
+        "person's number (all)",
+    )
     add("--start", type=float, metavar="S", help="seconds (the beginning)")
     add("--end", type=float, metavar="S", help="seconds (the end)")
     add("--stride", type=int, default=1, metavar="N", help="look at every Nth frame only (1)")
     _add_world_options(parser)
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
+    add("--light", action="store_true", help="a faster model, hardly worse")
     add(
         "--refine",
         action=BooleanOptionalAction,
@@ -89,6 +98,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         help="move bodies onto the detected keypoints at the end (yes)",
     )
     add("--no-render", action="store_true", help="write no overlay video")
+    add("--side-view", action="store_true", help="show the bodies from the side too, beside it")
     add(
         "--export",
         nargs="+",
@@ -103,15 +113,44 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         help="leave what was found on the way in the work folder, for runs with other settings",
     )
     add("--again", action="store_true", help="of many videos, track the finished ones anew")
-    add(
-        "--ray",
-        metavar="ADDRESS",
-        help="track each video as a task of Ray: auto, local, or a cluster's host:port; its "
-        "machines need this package, and see videos and output folder at the same paths",
-    )
-    add("--ray-cpus", type=int, metavar="N", help="CPUs for each video on Ray (1)")
-    add("--ray-gpus", type=float, metavar="X", help="GPUs for each, 0.5 is half of one (0)")
+    _add_ray_options(parser)
     return parser.parse_args(arguments)
+
+
+def _add_detector_options(parser: DoorParser) -> None:
+    parser.add_argument(
+        "--detector",
+        default="mediapipe",
+        metavar="NAME",
+        help="what finds people: mediapipe (BlazePose), or vitpose (RT-DETR and ViTPose, slow "
+        "without a GPU) (mediapipe)",
+    )
+    parser.add_argument(
+        "--detector-weights",
+        action="append",
+        type=lambda word: os.path.abspath(word) if os.path.isdir(word) else word,
+        metavar="FOLDER",
+        help="networks for vitpose: a folder that holds a folder detector and a folder pose; or "
+        "one network, a folder or a name on the Hugging Face hub, and again for the other "
+        "(RT-DETR R50 and ViTPose-B of the hub)",
+    )
+
+
+def _add_given_options(parser: DoorParser) -> None:
+    parser.add_argument(
+        "--camera",
+        type=lambda word: os.path.abspath(word) if os.path.exists(word) else word,
+        metavar="WHAT",
+        help="fx,fy,cx,cy in pixels, a calibration file of OpenCV (yaml, json, xml), or the folder "
+        "of a COLMAP model, of which intrinsics and distortion are used, and poses are not",
+    )
+    parser.add_argument(
+        "--keypoints",
+        type=Path,
+        metavar="PATH",
+        help="keypoints or boxes that you have, in place of a detector's: json of COCO or "
+        "AlphaPose, a folder of OpenPose's, text of the MOT Challenge, or a result of track",
+    )
 
 
 def _add_world_options(parser: DoorParser) -> None:
@@ -126,13 +165,28 @@ def _add_world_options(parser: DoorParser) -> None:
     )
 
 
+def _add_ray_options(parser: DoorParser) -> None:
+    add = parser.add_argument
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help="track each video as a task of Ray: auto, local, or a cluster's host:port; its "
+        "machines need this package, and see videos and output folder at the same paths",
+    )
+    add("--ray-cpus", type=int, metavar="N", help="CPUs for each video on Ray (1)")
+    add("--ray-gpus", type=float, metavar="X", help="GPUs for each, 0.5 is half of one (0)")
+
+
 def _watch(number: int, options: Namespace) -> None:
+    if options.keypoints is not None or options.camera is not None:
+        raise InputError("--keypoints and --camera are for videos: leave them out to look live")
+    from temporal_hmr.eyes import choose_eyes
     from temporal_hmr.live import Seer, camera_frames, watch, window
-    from temporal_hmr.people.mediapipe import MediapipePeople
     from temporal_hmr.tracking import check_settings
 
     model, body = check_settings(_settings(options))
-    with MediapipePeople() as detector:
+    eyes = choose_eyes(options.detector, options.detector_weights)
+    with eyes.open(next(model.parameters()).device) as detector:
         watch(Seer(detector, model, body), camera_frames(number), window())
 
 
@@ -151,6 +205,7 @@ def _folder(options: Namespace, source: Path) -> Path:
 def _prepare(options: Namespace, source: Path, folder: Path) -> "TrackJob":
     from temporal_hmr.output.folder import check_folder
     from temporal_hmr.output.overlay import require_encodable
+    from temporal_hmr.output.side_view import panel_width
     from temporal_hmr.rasterize import require_rasterizer
     from temporal_hmr.tracking import prepare_job
 
@@ -158,7 +213,8 @@ def _prepare(options: Namespace, source: Path, folder: Path) -> "TrackJob":
         require_rasterizer()
     job = prepare_job(source, _settings(options))
     if not options.no_render:
-        require_encodable(job.clip.width, job.clip.height)
+        beside = panel_width(job.clip.height) if options.side_view else 0
+        require_encodable(job.clip.width + beside, job.clip.height)
     check_folder(folder, job.provenance.source_sha256)
     return job
 
@@ -176,7 +232,12 @@ def _settings(options: Namespace) -> "TrackSettings":
         stride=options.stride,
         static_camera=options.static_camera,
         foot_lock=options.foot_lock,
+        detector=options.detector,
+        detector_weights=options.detector_weights,
+        keypoints=options.keypoints,
+        camera=options.camera,
         device=options.device,
+        light=options.light,
         refine=options.refine,
         progress=options.ray is None,
     )
@@ -202,6 +263,7 @@ def _written(
     job: "TrackJob", folder: Path, options: Namespace, work: "Work"
 ) -> tuple["TrackResult", InputError | None]:
     """The result, in its folder by now, and why an export of it is not there."""
+    from temporal_hmr.output.overlay import OverlayStyle
     from temporal_hmr.tracking import run_job
 
     result = run_job(job, work)
@@ -209,7 +271,7 @@ def _written(
     refused = _export(folder, options) if result.motions else None
     if result.motions and not options.no_render:
         try:
-            result.render(folder)
+            result.render(folder, OverlayStyle(side_view=options.side_view))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{folder} has everything but the overlay") from None
     return result, refused
@@ -295,6 +357,8 @@ def _check(options: Namespace, sources: Sequence[Path]) -> None:
     from temporal_hmr.rasterize import require_rasterizer
     from temporal_hmr.tracking import check_settings
 
+    if options.keypoints is not None and len(sources) > 1:
+        raise InputError("--keypoints are of one video: give one SOURCE")
     taken: dict[Path, Path] = {}
     for source in sources:
         folder = _folder(options, source)

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
@@ -19,12 +19,15 @@ from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.command_line import Stage, nearest
 from temporal_hmr.device import choose_device
 from temporal_hmr.errors import InputError
+from temporal_hmr.eyes import EYES, Eyes, choose_eyes
 from temporal_hmr.following import Followed, follow
+from temporal_hmr.given.intrinsics import GivenCamera, check_camera_words, read_camera
+from temporal_hmr.given.keypoints import GivenKeypoints, read_keypoints
+from temporal_hmr.given.lens import Lens, straight_clip
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.output.npz import Provenance, package_version
 from temporal_hmr.output.work import Work
-from temporal_hmr.people.mediapipe import MediapipePeople
 from temporal_hmr.recover import body_of, default_weights, load_model, recover
 from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.tracked import TrackResult
@@ -46,13 +49,24 @@ class TrackSettings:
     focal: float | None = None
     """Pixels; None assumes the image diagonal."""
     person: str = "all"
-    """"all", "largest" (who fills most of the picture over the whole clip) or a person's number."""
+    """"all", "largest" (who fills most of the picture over the whole clip), "longest" (who is seen
+    in most frames) or a person's number."""
     start: float | None = None
     end: float | None = None
     """Seconds."""
     stride: int = 1
     """Only every so manieth frame is looked at, and has results."""
+    detector: str = EYES[0]
+    """What looks for people, see `eyes`."""
+    detector_weights: Path | str | Sequence[Path | str] | None = None
+    """Folders or names on the hub; None are the usual ones."""
+    keypoints: Path | str | None = None
+    """A file or folder of them in place of a detector, see `given.keypoints`."""
+    camera: Path | str | None = None
+    """`fx,fy,cx,cy` in pixels, or a calibration of OpenCV or COLMAP, see `given.intrinsics`."""
     device: str = "auto"
+    light: bool = False
+    """Whether the model leaves it at its first guess, which is faster and hardly worse."""
     refine: bool = True
     """Whether bodies are moved onto the detected keypoints after the model has spoken."""
     static_camera: bool = False
@@ -70,13 +84,20 @@ class TrackJob:
     clip: Clip
     model: Hmr
     body: BodyModel
+    eyes: Eyes | GivenKeypoints
     camera: Camera
+    lens: Lens | None
+    """What is taken out of keypoints and pictures."""
     person: str
     fit: Reprojection | None
     static_camera: bool
     foot_lock: bool
     provenance: Provenance
     progress: bool
+
+    def pictures(self) -> Clip:
+        """The clip as the camera would have filmed it without its lens."""
+        return self.clip if self.lens is None else straight_clip(self.clip, self.lens)
 
 
 def track_video(source: Path | str, settings: TrackSettings | None = None) -> TrackResult:
@@ -95,17 +116,21 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
     _check_values(settings)
     device = choose_device(settings.device)
     clip = open_clip(source, settings.start, settings.end, stride=settings.stride)
+    given = _camera(clip, settings)
+    eyes = _eyes(clip, settings)
     model, body = _load(settings, device)
     return TrackJob(
         clip=clip,
         model=model,
         body=body,
-        camera=_camera(clip, settings.focal),
+        eyes=eyes,
+        camera=given.camera,
+        lens=given.lens,
         person=settings.person,
         fit=Reprojection() if settings.refine else None,
         static_camera=settings.static_camera,
         foot_lock=settings.foot_lock,
-        provenance=_provenance(Path(source), settings, body),
+        provenance=_provenance(Path(source), settings, body, eyes, given),
         progress=settings.progress,
     )
 
@@ -113,6 +138,7 @@ def prepare_job(source: Path | str, settings: TrackSettings) -> TrackJob:
 def check_settings(settings: TrackSettings) -> tuple[Hmr, BodyModel]:
     """What any source is tracked with; raises `InputError` for settings that none could be."""
     _check_values(settings)
+    choose_eyes(settings.detector, settings.detector_weights)
     return _load(settings, choose_device(settings.device))
 
 
@@ -120,6 +146,15 @@ def _check_values(settings: TrackSettings) -> None:
     _check_person(settings.person)
     if settings.focal is not None and not 0 < settings.focal < math.inf:
         raise InputError(f"--focal takes a positive number of pixels, not {settings.focal:g}")
+    if settings.focal is not None and settings.camera is not None:
+        raise InputError("--focal and --camera both say what the camera is: give one of them")
+    if settings.camera is not None:
+        check_camera_words(settings.camera)
+    if settings.keypoints is not None and (settings.detector, settings.detector_weights) != (
+        EYES[0],
+        None,
+    ):
+        raise InputError("--keypoints takes the place of a detector: leave out --detector")
     if settings.foot_lock and not settings.static_camera:
         raise InputError("--foot-lock holds feet in a world: say --static-camera too")
 
@@ -127,7 +162,7 @@ def _check_values(settings: TrackSettings) -> None:
 def _load(settings: TrackSettings, device: torch.device) -> tuple[Hmr, BodyModel]:
     """The model, and a body that it can be used with."""
     body = load_body(settings.body)
-    model = load_model(_weights(settings), device)
+    model = load_model(_weights(settings), device, settings.light)
     body_of(model, body)
     return model, body
 
@@ -150,7 +185,7 @@ def run_job(job: TrackJob, work: Work | None = None) -> TrackResult:
         _log.warning("nobody was found in %s", job.provenance.source)
     result = TrackResult(
         motions,
-        job.clip,
+        job.pictures(),
         job.camera,
         job.body,
         followed.frames,
@@ -196,11 +231,11 @@ def _in_world(result: TrackResult, camera: CameraMotion, foot_lock: bool) -> Tra
 
 def _frames_of(job: TrackJob, track: Track) -> Iterator[Frame]:
     """The clip anew, up to the last frame of the track; nothing is read of it unless asked for."""
-    return takewhile(lambda frame: frame.index <= track.frames[-1], job.clip)
+    return takewhile(lambda frame: frame.index <= track.frames[-1], job.pictures())
 
 
 def choose_people(tracks: list[Track], person: str) -> list[Track]:
-    """Those asked for: "all", "largest", or the one with that number.
+    """Those asked for: "all", "largest", "longest", or the one with that number.
 
     Raises `InputError` if nobody has the number.
     """
@@ -208,6 +243,8 @@ def choose_people(tracks: list[Track], person: str) -> list[Track]:
         return tracks
     if person == "largest":
         return [max(tracks, key=_filled_area)]
+    if person == "longest":
+        return [max(tracks, key=len)]
     chosen = [track for track in tracks if track.person_id == int(person)]
     if not chosen:
         seen = ", ".join(str(track.person_id) for track in tracks)
@@ -221,45 +258,68 @@ def _filled_area(track: Track) -> float:
 
 def _follow(job: TrackJob, watch: CameraWatch | None, work: Work | None) -> Followed:
     frames = Stage("finding people", job.progress).track(job.clip, total=len(job.clip))
-    journal = None if work is None else work.journal("detections", _seen_by(job.provenance))
-    with MediapipePeople() as detector, journal or nullcontext():
-        followed = follow(frames, detector, journal, watch)
+    device = next(job.model.parameters()).device
+    with job.eyes.open(device) as detector:
+        made_of = _seen_by(job.provenance, device)
+        journal = None if work is None else work.journal("detections", made_of)
+        with journal or nullcontext():
+            followed = follow(frames, detector, journal, watch)
     if not len(followed.frames):
         raise InputError(f"{job.clip.path} gave not a single frame; check --start and --end")
-    return followed
+    if job.lens is None:
+        return followed
+    return replace(followed, tracks=[job.lens.straight_track(each) for each in followed.tracks])
 
 
-def _seen_by(provenance: Provenance) -> Mapping[str, object]:
+def _seen_by(provenance: Provenance, device: torch.device) -> Mapping[str, object]:
     """All that detections depend on."""
-    shown = {name: provenance.settings[name] for name in ("start", "end", "stride")}
+    shown = {name: provenance.settings[name] for name in ("start", "end", "stride", "keypoints")}
     readers = {name: package_version(name) for name in ("decord", "opencv-contrib-python", "av")}
+    computed = {"torch": package_version("torch"), "device": str(device)}
     return {
         "source": provenance.source_sha256,
         "detector": provenance.detector,
+        "networks": provenance.detector_weights,
+        **(computed if provenance.detector_weights else {}),
         **shown,
         **readers,
     }
 
 
 def _check_person(person: str) -> None:
-    if person in ("all", "largest") or person.isdecimal():
+    if person in ("all", "largest", "longest") or person.isdecimal():
         return
-    near = nearest(person, ("all", "largest"))
+    near = nearest(person, ("all", "largest", "longest"))
     raise InputError(
-        f"--person takes all, largest or a person's number, not {person!r}"
+        f"--person takes all, largest, longest or a person's number, not {person!r}"
         + (f"; did you mean {near}?" if near else "")
     )
 
 
-def _camera(clip: Clip, focal: float | None) -> Camera:
-    if focal is None:
-        return Camera.with_assumed_focal(clip.width, clip.height)
-    return Camera.with_focal(focal, clip.width, clip.height)
+def _camera(clip: Clip, settings: TrackSettings) -> GivenCamera:
+    if settings.camera is not None:
+        return read_camera(settings.camera, clip)
+    if settings.focal is None:
+        return GivenCamera(Camera.with_assumed_focal(clip.width, clip.height))
+    return GivenCamera(Camera.with_focal(settings.focal, clip.width, clip.height))
 
 
-def _provenance(source: Path, settings: TrackSettings, body: BodyModel) -> Provenance:
+def _eyes(clip: Clip, settings: TrackSettings) -> Eyes | GivenKeypoints:
+    if settings.keypoints is not None:
+        return read_keypoints(Path(settings.keypoints), clip)
+    return choose_eyes(settings.detector, settings.detector_weights)
+
+
+def _provenance(
+    source: Path,
+    settings: TrackSettings,
+    body: BodyModel,
+    eyes: Eyes | GivenKeypoints,
+    given: GivenCamera,
+) -> Provenance:
     weights = _weights(settings)
-    chosen = ("focal", "person", "start", "end", "stride", "refine", "static_camera", "foot_lock")
+    chosen = ("focal", "person", "start", "end", "stride", "light", "refine")
+    chosen = (*chosen, "static_camera", "foot_lock")
     return Provenance(
         source=source.name,
         source_sha256=digest(source),
@@ -268,13 +328,23 @@ def _provenance(source: Path, settings: TrackSettings, body: BodyModel) -> Prove
         weights=weights.name,
         weights_sha256=file_hash(weights),
         package_version=package_version(),
-        body_sha256=_body_digest(body),
-        settings={name: getattr(settings, name) for name in chosen},
-        detector=f"BlazePose of mediapipe {package_version('mediapipe')}",
+        body_sha256=body_digest(body),
+        settings={
+            **{name: getattr(settings, name) for name in chosen},
+            "keypoints": _named_file(settings.keypoints),
+            "camera": given.told,
+        },
+        detector=str(eyes),
+        detector_weights=dict(eyes.weights()),
     )
 
 
-def _body_digest(body: BodyModel) -> str:
+def _named_file(path: Path | str | None) -> dict[str, str] | None:
+    """A file or folder by name and content."""
+    return None if path is None else {"file": Path(path).name, "sha256": digest(Path(path))}
+
+
+def body_digest(body: BodyModel) -> str:
     """SHA-256 of the arrays of a body, hexadecimal."""
     arrays = hashlib.sha256()
     for array in body.buffers():

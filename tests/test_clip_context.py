@@ -164,3 +164,13 @@ def test_lessons_come_in_order() -> None:
     planned = TrainingConfig.model_validate(settings).lessons()
     assert [each.folder for each in planned] == ["readings", "context", "frames", "motion"]
     assert [each.long for each in planned] == [False, True, False, True]
+
+
+def test_a_light_model_leaves_it_at_the_first_guess(posed: PosedBody) -> None:
+    window, model = a_window(), model_in_use()
+    whole, guess = model(window, posed), model.first_guess(window, posed)
+    assert distance(whole, guess) > 1e-2
+    model.make_light()
+    assert torch.equal(model(window, posed).joints, guess.joints)
+    with pytest.raises(InputError, match="first guess"):
+        new_model(SMALL.model_copy(update={"context": None})).make_light()

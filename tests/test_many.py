@@ -348,7 +348,7 @@ class TestFinishedResults:
 
 def test_from_end_to_end_and_again(tmp_path, monkeypatch, capsys) -> None:
     """A video of a list, and a missing one; then the same command, other settings, and anew."""
-    monkeypatch.setattr(tracking, "MediapipePeople", FakeDetector)
+    monkeypatch.setattr("temporal_hmr.people.mediapipe.MediapipePeople", FakeDetector)
     torch.manual_seed(0)
     save_checkpoint(Hmr(tiny_config()), tiny_config(), "hmr", tmp_path / "tiny.safetensors", True)
     make_clip(tmp_path / "walk.mp4", 2)

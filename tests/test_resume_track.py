@@ -192,13 +192,14 @@ RUN = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from test_resume_track import Counting
-from temporal_hmr import track, tracking
+from temporal_hmr import track
+from temporal_hmr.people import mediapipe
 from temporal_hmr.command_line import run_door
 class Slow(Counting):
     def people(self, frame):
         time.sleep(0.01)
         return super().people(frame)
-tracking.MediapipePeople = Slow
+mediapipe.MediapipePeople = Slow
 run_door(lambda: track.main(sys.argv[1:]))
 """
 

@@ -131,7 +131,7 @@ def standing() -> ndarray:
 @pytest.fixture
 def detector(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeDetector]]:
     """Puts the fake in the place of BlazePose, whose own tests are elsewhere."""
-    monkeypatch.setattr(tracking, "MediapipePeople", FakeDetector)
+    monkeypatch.setattr("temporal_hmr.people.mediapipe.MediapipePeople", FakeDetector)
     yield FakeDetector
     FakeDetector.num_people = 1
 

@@ -13,3 +13,10 @@ def test_bodies_are_moved_onto_keypoints_unless_told_otherwise(
     job = prepare_job(SAMPLE, _settings(_parse([str(SAMPLE), *words])))
     assert (job.fit is not None) == refined
     assert job.provenance.settings["refine"] is refined, "a result says how it was made"
+
+
+@pytest.mark.parametrize(("words", "light"), [((), False), (("--light",), True)])
+def test_a_light_model_is_asked_for(words: tuple[str, ...], light: bool) -> None:
+    job = prepare_job(SAMPLE, _settings(_parse([str(SAMPLE), *words])))
+    assert job.model._light is light
+    assert job.provenance.settings["light"] is light, "a result says how it was made"

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from scipy.linalg import cho_solve_banded, cholesky_banded
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from temporal_hmr.keypoint_fit.second_differences import Roughness
@@ -55,8 +54,9 @@ class ClipProblem:
         """From x0 to the minimum; `residuals` are those at `start`, x0."""
         downhill = self._downhill(residuals, start)
         between = _numbers(self.jacobian.mT @ self.shared_jacobian).reshape(downhill[0].size, -1)
+        root = cholesky_banded(self._band(), lower=True, overwrite_ab=True, check_finite=False)
         columns = np.column_stack([downhill[0].reshape(-1), between])
-        solved = _solved(self._band(), columns)
+        solved = cho_solve_banded((root, True), columns, check_finite=False)
         alone, relieved = solved[:, 0], solved[:, 1:]
         among = _numbers(torch.einsum("tma,tmb->ab", self.shared_jacobian, self.shared_jacobian))
         among += self.shared_prior * np.eye(len(among))
@@ -86,15 +86,6 @@ class ClipProblem:
             for offset, along in enumerate(each.roughness.bands):
                 band[offset * count] += along[:, None] * each.stiffness
         return band.reshape(2 * count + 1, -1)
-
-
-def _solved(band: Float[ndarray, "b N"], columns: Float[ndarray, "N c"]) -> Float[ndarray, "N c"]:
-    """For each column what the banded matrix takes to it."""
-    # Blocks are too small to share: threads would spend their time waiting for each other, on a
-    # busy machine a hundred times what the work takes.
-    with threadpool_limits(1, user_api="blas"):
-        root = cholesky_banded(band, lower=True, overwrite_ab=True, check_finite=False)
-        return cho_solve_banded((root, True), columns, check_finite=False)
 
 
 def _numbers(values: Tensor) -> ndarray:
