@@ -45,10 +45,11 @@ class DetectionSettings:
 class MediapipePeople:
     """Finds the people in the frames of one clip, given in their order.
 
-    The detector runs on the whole frame and once more: in turn on one of the tiles that cover it
-    (on all of them in the first frame), and around somebody who is painted out, as of two people
-    close together it reports one. Who was read in the last frame is looked for at the same place,
-    as BlazePose itself does. Use as a context manager, or `close` it.
+    Who was read in the last frame is looked for at the same place, as BlazePose itself does. For
+    others the detector looks at the whole frame, then at one of the tiles that cover it, then at
+    the whole frame again, then around somebody who is painted out, as of two people close together
+    it reports one: a frame for each, and all at once while there is nobody. Use as a context
+    manager, or `close` it.
     """
 
     def __init__(self, settings: DetectionSettings = DetectionSettings()) -> None:
@@ -125,18 +126,21 @@ class MediapipePeople:
         self, image: UInt8[ndarray, "H W 3"], packet: ImagePacket, company: list[Person2D]
     ) -> Iterator[tuple[Region, UInt8[ndarray, "H W 3"] | None]]:
         """Regions of bodies; those not seen in the whole frame with the image that shows them."""
-        yield from ((region, None) for region in self._blazepose.detect(packet))
-        tiles = _tiles(image.shape[1], image.shape[0], self._settings.tile_shares)
         turn = self._frames_seen
-        if turn % 2 and company:
-            person = company[turn // 2 % len(company)]
+        if not (turn % 2 and company):
+            yield from ((region, None) for region in self._blazepose.detect(packet))
+        if company and turn and not turn % 2:
+            return
+        tiles = _tiles(image.shape[1], image.shape[0], self._settings.tile_shares)
+        if turn % 4 == 3 and company:
+            person = company[turn // 4 % len(company)]
             painted = _painted_out(image, company)
             side = max(int(self._settings.beside * (person.box[2:] - person.box[:2]).max()), 1)
             x, y = ((person.box[:2] + person.box[2:] - side) / 2).astype(int).tolist()
             yield from self._detect_in(painted, (x, y, side))
             return
         if turn and tiles:
-            tiles = [tiles[turn // 2 % len(tiles)]]
+            tiles = [tiles[turn // (4 if company else 1) % len(tiles)]]
         for tile in tiles:
             yield from self._detect_in(image, tile)
 
