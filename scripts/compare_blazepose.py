@@ -10,6 +10,7 @@ do not jerk, and that bodies lie on their picture.
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ def blazepose(clip: Clip) -> InSpace:
         rows = []
         with Pose() as pose:
             for frame in clip:
-                found = pose.process(frame.image)
+                found: Any = pose.process(frame.image)
                 if found.pose_world_landmarks is not None:
                     rows.append((frame.index, found.pose_world_landmarks, found.pose_landmarks))
     if not rows:

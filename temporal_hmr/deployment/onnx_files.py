@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy import ndarray
 from torch import Tensor, nn
@@ -102,6 +103,7 @@ def open_onnx(path: Path) -> Callable[[tuple[Tensor, ...]], Mapping[str, ndarray
     def run(tensors: tuple[Tensor, ...]) -> Mapping[str, ndarray]:
         arrays = {port.name: each.numpy() for port, each in zip(INPUTS, tensors, strict=True)}
         names = [port.name for port in OUTPUTS]
-        return dict(zip(names, session.run(names, arrays), strict=True))
+        found = [np.asarray(each) for each in session.run(names, arrays)]
+        return dict(zip(names, found, strict=True))
 
     return run
