@@ -88,10 +88,12 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
 
 
 def _page_path(options: Namespace) -> Path:
+    from temporal_hmr.output.viewer.page import PAGE
+
     path = options.output
     if path is None:
         if options.result.is_dir():
-            return options.result / "view.html"
+            return options.result / PAGE
         return options.result.with_name(f"{options.result.stem}_view.html")
     if path.is_dir():
         raise InputError(f"{path} is a folder: give --output the name of a file in it")
@@ -114,15 +116,23 @@ def _video(options: Namespace, result: "Result") -> "tuple[Clip | None, str]":
                 "%s is not the very file that was tracked: frames are matched by their numbers",
                 options.video,
             )
-        return clip, ""
+        return _without_lens(clip, result), ""
     for place in _places(options.result, result.source):
         if place.exists() and _is_source(place, result):
-            return open_clip(place), ""
+            return _without_lens(open_clip(place), result), ""
     return _stand_in(options.result, result)
 
 
+def _without_lens(clip: "Clip", result: "Result") -> "Clip":
+    """As the result has its pictures."""
+    from temporal_hmr.given.lens import straight_clip, told_lens
+
+    lens = told_lens(result.meta, result.camera)
+    return clip if lens is None else straight_clip(clip, lens)
+
+
 def _stand_in(path: Path, result: "Result") -> "tuple[Clip | None, str]":
-    """The overlay that `track` drew, if its frames are those of the video; else nothing."""
+    """The overlay that `track` drew, if its frames and they alone are those of the video."""
     from temporal_hmr.output.folder import OVERLAY
     from temporal_hmr.video import open_clip
 
@@ -130,8 +140,10 @@ def _stand_in(path: Path, result: "Result") -> "tuple[Clip | None, str]":
     overlay = (path if path.is_dir() else path.parent) / OVERLAY
     settings = result.meta.get("settings")
     from_the_beginning = isinstance(settings, dict) and settings.get("start") is None
-    if overlay.is_file() and from_the_beginning:
-        return open_clip(overlay), f"{missing}: {OVERLAY} stands in, bodies drawn in."
+    if overlay.is_file() and from_the_beginning and result.step == 1:
+        clip = open_clip(overlay)
+        if _is_same_shape(clip, result):
+            return clip, f"{missing}: {OVERLAY} stands in, bodies drawn in."
     _log.warning("%s was not found: the page has no video; give --video", result.source)
     return None, f"{missing} when this page was made."
 
@@ -155,10 +167,15 @@ def _is_source(video: Path, result: "Result") -> bool:
         return False
 
 
+def _is_same_shape(clip: "Clip", result: "Result") -> bool:
+    camera = result.camera
+    return abs(clip.width * camera.height / (clip.height * camera.width) - 1) <= 0.02
+
+
 def _check_shape(clip: "Clip", result: "Result") -> None:
     """A smaller copy of the video will do, another picture will not."""
     camera = result.camera
-    if abs(clip.width * camera.height / (clip.height * camera.width) - 1) > 0.02:
+    if not _is_same_shape(clip, result):
         raise InputError(
             f"{clip.path} is {clip.width} x {clip.height}, but the video that was tracked is "
             f"{camera.width} x {camera.height}: give that one"

@@ -18,6 +18,7 @@ from temporal_hmr.checks.shape import bone_lengths
 from temporal_hmr.checks.smoothness import jitter_limits, jumps
 from temporal_hmr.checks.subject import prepare
 from temporal_hmr.checks.thresholds import Thresholds
+from temporal_hmr.checks.timing import Clock
 from temporal_hmr.configuration import parse_config
 from temporal_hmr.errors import InputError
 from temporal_hmr.skeleton import SMPL24
@@ -287,7 +288,8 @@ class TestVerdicts:
 
     def test_stretches_are_bridged_over_short_pauses_only(self) -> None:
         values = np.array([0, 2, 2, 0, 2, 0, 0, 0, np.nan, 3, 0.0])
-        signal = Signal(values, 100, 10.0)
+        clock = Clock(np.arange(100, 111), np.arange(100, 111) / 10, 10.0)
+        signal = Signal(values, clock)
         assert [(m.first_frame, m.last_frame, m.value) for m in signal.moments(1.0)] == [
             (101, 102, 2.0),
             (104, 104, 2.0),

@@ -14,7 +14,13 @@ from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
-from temporal_hmr.output.overlay import Artist, OverlayStyle, require_encodable, write_overlay
+from temporal_hmr.output.overlay import (
+    Artist,
+    OverlayStyle,
+    person_color,
+    require_encodable,
+    write_overlay,
+)
 from temporal_hmr.rasterize import Surface
 from temporal_hmr.skeleton import COCO23
 from temporal_hmr.video import Frame
@@ -82,6 +88,34 @@ class TestOverlay:
         assert inside.sum() > 500
         np.testing.assert_array_equal(both[inside], alone[inside])
         assert (both != alone).any()
+
+    def test_what_was_drawn_before_leaves_no_trace(self, body: BodyModel) -> None:
+        """The depth buffer is kept from frame to frame."""
+        people = standing(body, 0, (0, 0, 3)), standing(body, 1, (0.1, 0, 4))
+        artist = Artist(people, body, self.PLAIN)
+        before, again = artist.draw(self.frame(0)), artist.draw(self.frame(0))
+        np.testing.assert_array_equal(before, again)
+        large = Frame(1, 0.1, np.full((240, 320, 3), self.GRAY, np.uint8))
+        np.testing.assert_array_equal(
+            artist.draw(large), Artist(people, body, self.PLAIN).draw(large)
+        )
+
+    def test_pixels_are_painted_as_the_formula_says(self, body: BodyModel) -> None:
+        motion, opacity = standing(body, 0, (0, 0, 3)), self.PLAIN.opacity
+        surface = Surface(body.faces.numpy(), len(body.v_template))
+        vertices = body.vertices(motion.smpl)[0].numpy()
+        colors = surface.shade(vertices, np.array(person_color(0)))
+        drawing = surface.draw(vertices, colors, motion.camera)
+        assert drawing is not None
+        picture = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+        inside = cv2.blur(np.isfinite(drawing.depth).astype(float), (3, 3))[..., None]
+        color = cv2.blur(255.0 * drawing.color, (3, 3)) / np.maximum(inside, 1e-9)
+        painted = opacity * color + (1 - opacity) * picture[drawing.window.slices]
+        expected = picture.astype(float)
+        expected[drawing.window.slices] *= 1 - inside
+        expected[drawing.window.slices] += inside * painted
+        drawn = Artist([motion], body, self.PLAIN).draw(Frame(0, 0.0, picture))
+        assert np.abs(drawn - expected).max() < 0.51
 
     def test_filled_in_frames_are_fainter(self, body: BodyModel) -> None:
         motion = standing(body, 0, (0, 0, 3))

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from temporal_hmr.checks.timing import Clock
+
 Verdict = Literal["ok", "warn", "fail", "not judged"]
 SEVERITY: tuple[Verdict, ...] = ("not judged", "ok", "warn", "fail")
 """From the mildest to the worst."""
@@ -39,13 +41,12 @@ class Moment:
     first_time: float
     """Seconds."""
     last_time: float
+    seconds: float
+    """How long it lasts, its last frame included."""
     value: float
     """The worst within it, in the unit of the finding's signal."""
     what: str = ""
     """Which joint, bone or person, where that is worth telling."""
-
-    def __len__(self) -> int:
-        return self.last_frame - self.first_frame + 1
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,10 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """One number per frame of a clip without holes; NaN where there is nothing to judge."""
+    """One number per frame that was looked at; NaN where there is nothing to judge."""
 
     values: Float[ndarray, "T"]
-    first_frame: int
-    fps: float
+    clock: Clock
     labels: Sequence[str] = ()
     """What each number speaks of, one per frame; may be empty."""
 
@@ -82,7 +82,7 @@ class Signal:
         """Stretches of numbers above a level, joined over pauses of up to `bridged` seconds."""
         with np.errstate(invalid="ignore"):
             flagged = self.values > above
-        return tuple(self._moment(rows) for rows in _runs(flagged, int(bridged * self.fps)))
+        return tuple(self._moment(rows) for rows in _runs(flagged, int(bridged * self.clock.fps)))
 
     def mean(self) -> float:
         """Of what there is to judge; NaN if that is nothing."""
@@ -102,10 +102,12 @@ class Signal:
 
     def _moment(self, rows: ndarray) -> Moment:
         peak = rows[np.nanargmax(self.values[rows])]
-        first, last = (self.first_frame + int(row) for row in (rows[0], rows[-1]))
-        what = self.labels[int(peak)] if self.labels else ""
-        value = float(self.values[peak])
-        return Moment(first, last, first / self.fps, last / self.fps, value, what)
+        first, last = int(rows[0]), int(rows[-1])
+        clock, what = self.clock, self.labels[int(peak)] if self.labels else ""
+        begin, end = (int(clock.numbers[row]) for row in (first, last))
+        since, until = (float(clock.times[row]) for row in (first, last))
+        seconds, value = clock.seconds(first, last), float(self.values[peak])
+        return Moment(begin, end, since, until, seconds, value, what)
 
 
 def found(

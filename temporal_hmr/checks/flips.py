@@ -34,12 +34,13 @@ def flip_findings(subject: Subject, thresholds: Thresholds) -> list[Finding]:
     flipped = turns.copy()
     for rows in exchanges.values():
         flipped |= rows
+    flipped &= subject.clock.intervals <= 1 / slowest
     labels = [
         _label(bool(turn), [limb for limb, rows in exchanges.items() if rows[row]])
         for row, turn in enumerate(turns)
     ]
     values = np.where(np.isfinite(subject.steps(subject.rooted)).all((1, 2)), flipped, np.nan)
-    signal = Signal(values, subject.first_frame, subject.fps, labels)
+    signal = Signal(values, subject.clock, labels)
     moments = signal.moments(0.5)
     count = float(len(moments)) if np.isfinite(values).any() else np.nan
     return [found(name, count, unit, thresholds.limits(name), signal, moments)]

@@ -47,7 +47,7 @@ def support_speed(
     other may go where it likes. NaN while both are in the air.
     """
     feet = soles(place, ground.normal)
-    speeds = ground.along(subject.steps(feet)) * subject.fps
+    speeds = ground.along(subject.velocities(feet))
     with np.errstate(invalid="ignore"):
         low = ground.heights(feet) < contact_height
     stays_low = low & np.concatenate([low[:1], low[:-1]])
@@ -66,11 +66,11 @@ def _skating(
     if np.isfinite(speed).sum() < _LEAST_PAIRS:
         why = "the feet are hardly ever near the ground"
         return [not_judged(name, unit, why) for name, unit in _NAMES[:2]]
-    signal = Signal(speed, subject.first_frame, subject.fps)
+    signal = Signal(speed, subject.clock)
     moments = signal.moments(thresholds.slide_speed)
-    longest = max((len(moment) for moment in moments), default=0) / subject.fps
+    longest = max((moment.seconds for moment in moments), default=0.0)
     limits = thresholds.limits("foot_slide")
-    long = tuple(moment for moment in moments if len(moment) / subject.fps > limits.warn)
+    long = tuple(moment for moment in moments if moment.seconds > limits.warn)
     slide = found("foot_slide", longest, "s", limits, signal, long)
     return [_skate(subject, signal, long, thresholds), slide]
 
@@ -115,4 +115,4 @@ def _sunk(subject: Subject, place: Place, ground: Ground, thresholds: Thresholds
 def _depth(subject: Subject, heights: Float[ndarray, "T"]) -> Signal:
     """Millimetres below the ground."""
     depth = np.where(np.isnan(heights), np.nan, np.maximum(-1000.0 * heights, 0.0))
-    return Signal(depth, subject.first_frame, subject.fps)
+    return Signal(depth, subject.clock)

@@ -14,6 +14,7 @@ from temporal_hmr.skeleton import SMPL24
 
 _LONGEST_BLINK = 0.5
 """Seconds that two people may be out of sight together and still be compared before and after."""
+_WITHIN_ROUNDING = 1e-6
 _SIGNS = ("pelvis", "pose", "shape", "size")
 
 
@@ -25,13 +26,13 @@ def identity_findings(subjects: Sequence[Subject], thresholds: Thresholds) -> li
         for two in range(one + 1, len(subjects)):
             for frame in swaps(first, subjects[two], thresholds):
                 for mine, other in ((one, two), (two, one)):
-                    row = frame - subjects[mine].first_frame
+                    row = int(subjects[mine].rows_of(frame))
                     exchanged[mine][row] = 1.0
                     partners[mine][row] = f"with {subjects[other].name}"
     findings = []
     for subject, values, partner in zip(subjects, exchanged, partners, strict=True):
         labels = [partner.get(row, "") for row in range(len(subject))]
-        signal = Signal(values, subject.first_frame, subject.fps, labels)
+        signal = Signal(values, subject.clock, labels)
         moments = signal.moments(0.5)
         limits = thresholds.limits("swaps")
         swapped = found("swaps", float(len(moments)), "swaps", limits, signal, moments)
@@ -48,9 +49,12 @@ def swaps(first: Subject, second: Subject, thresholds: Thresholds) -> list[int]:
     they had counts as continuing themselves, even where somebody else stood nearer.
     """
     frames = np.intersect1d(_seen(first), _seen(second))
+    times = first.clock.times[first.rows_of(frames)]
     kept_bodies, crossed_bodies = _costs(*_bodies(first, second, frames))
     kept_boxes, crossed_boxes = _costs(*_boxes(first, second, frames))
-    near = np.diff(frames) <= max(1.0, _LONGEST_BLINK * min(first.fps, second.fps))
+    near = np.diff(times) <= _WITHIN_ROUNDING + max(
+        1 / min(first.fps, second.fps), _LONGEST_BLINK
+    )
     found_rows = np.zeros(max(len(frames) - 1, 0), bool)
     for kept, crossed, least in (
         (kept_bodies, crossed_bodies, thresholds.swap_distance),
@@ -63,7 +67,7 @@ def swaps(first: Subject, second: Subject, thresholds: Thresholds) -> list[int]:
 
 def _seen(subject: Subject) -> ndarray:
     """Numbers of the frames that are no guesses."""
-    return subject.first_frame + np.flatnonzero(subject.finite & ~subject.filled)
+    return subject.clock.numbers[subject.finite & ~subject.filled]
 
 
 def _bodies(
@@ -74,8 +78,8 @@ def _bodies(
         nothing = np.full((len(frames), len(SMPL24), 3), np.nan)
         return nothing, nothing
     return (
-        first.camera_place.joints[frames - first.first_frame],
-        second.camera_place.joints[frames - second.first_frame],
+        first.camera_place.joints[first.rows_of(frames)],
+        second.camera_place.joints[second.rows_of(frames)],
     )
 
 
@@ -87,7 +91,7 @@ def _boxes(
         nothing = np.full((len(frames), 1, 2), np.nan)
         return nothing, nothing
     one, two = (
-        subject.boxes[frames - subject.first_frame]  # type: ignore[index]
+        subject.boxes[subject.rows_of(frames)]  # type: ignore[index]
         for subject in (first, second)
     )
     height = 0.5 * (one[:, 3] - one[:, 1] + two[:, 3] - two[:, 1])
@@ -127,7 +131,7 @@ def _breaks(subject: Subject, thresholds: Thresholds) -> Finding:
         " and ".join(sign for sign, rows in signs.items() if rows[row])
         for row in range(len(subject))
     ]
-    signal = Signal(number.astype(float), subject.first_frame, subject.fps, labels)
+    signal = Signal(number.astype(float), subject.clock, labels)
     moments = signal.moments(1.5)
     limits = thresholds.limits("breaks")
     return found("breaks", float(len(moments)), "breaks", limits, signal, moments)
@@ -155,4 +159,4 @@ def _signs(subject: Subject, thresholds: Thresholds) -> tuple[Bool[ndarray, "T"]
 
 def _pelvis_jumps(subject: Subject, joints: Float[ndarray, "T 24 3"]) -> Float[ndarray, "T"]:
     path = joints[:, [SMPL24.index("pelvis")]]
-    return jumps(subject.steps(path) * subject.fps)[:, 0]
+    return jumps(subject.velocities(path))[:, 0]

@@ -39,7 +39,7 @@ def _finite(value: object) -> object:
 
 
 def _person_text(person: PersonReport) -> str:
-    times = f"{person.first_frame / person.fps:.2f} to {person.last_frame / person.fps:.2f} s"
+    times = f"{person.first_time:.2f} to {person.last_time:.2f} s"
     lines = [
         f"{person.name} ({person.source}, body {person.body}): frames {person.first_frame} to "
         f"{person.last_frame}, {times} at {person.fps:g} fps",

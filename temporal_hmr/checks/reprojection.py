@@ -29,7 +29,7 @@ def reprojection_findings(subject: Subject, thresholds: Thresholds) -> list[Find
     pixels = np.linalg.norm(projected - detected[..., :2], axis=-1)
     error = _mean_over(pixels, seen)
     share = 100.0 * error / _box_sides(subject, detected, seen)
-    signal = Signal(share, subject.first_frame, subject.fps)
+    signal = Signal(share, subject.clock)
     limits = thresholds.limits(_NAME)
     moments = signal.moments(limits.fail)
     finding = found(_NAME, signal.mean(), _UNIT, limits, signal, moments)

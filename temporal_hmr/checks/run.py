@@ -13,8 +13,9 @@ from temporal_hmr.checks.reading import Given, read_result
 from temporal_hmr.checks.reprojection import reprojection_findings
 from temporal_hmr.checks.shape import shape_findings
 from temporal_hmr.checks.smoothness import smoothness_findings
-from temporal_hmr.checks.subject import Subject, prepare
+from temporal_hmr.checks.subject import Subject, check_frames, prepare
 from temporal_hmr.checks.thresholds import Thresholds
+from temporal_hmr.checks.timing import frame_step
 
 ASSUMED_FPS = 30.0
 
@@ -44,7 +45,11 @@ class PersonReport:
     body: str
     first_frame: int
     last_frame: int
+    first_time: float
+    """Seconds."""
+    last_time: float
     fps: float
+    """Of the frames that were looked at."""
     notes: tuple[str, ...]
     """What had to be assumed."""
     findings: tuple[Finding, ...]
@@ -84,8 +89,11 @@ def check_people(given: Sequence[Given], settings: CheckSettings) -> tuple[Perso
 
     Raises `InputError` if a motion is empty or its frame numbers cannot be.
     """
+    for each in given:
+        check_frames(each.motion)
+    step = frame_step([each.motion for each in given])
     subjects = [
-        prepare(each.motion, each.body, each.own_body, settings.fps or ASSUMED_FPS)
+        prepare(each.motion, each.body, each.own_body, settings.fps or ASSUMED_FPS, step)
         for each in given
     ]
     identities = identity_findings(subjects, settings.thresholds)
@@ -94,10 +102,12 @@ def check_people(given: Sequence[Given], settings: CheckSettings) -> tuple[Perso
             name=subject.name,
             source=each.motion.source,
             body=each.body.name,
-            first_frame=subject.first_frame,
-            last_frame=subject.last_frame,
+            first_frame=int(subject.clock.numbers[0]),
+            last_frame=int(subject.clock.numbers[-1]),
+            first_time=float(subject.clock.times[0]),
+            last_time=float(subject.clock.times[-1]),
             fps=subject.fps,
-            notes=_notes(each, settings),
+            notes=_notes(each, settings, step),
             findings=(*_findings(subject, settings), *identity),
         )
         for each, subject, identity in zip(given, subjects, identities, strict=True)
@@ -116,8 +126,10 @@ def _findings(subject: Subject, settings: CheckSettings) -> list[Finding]:
     ]
 
 
-def _notes(given: Given, settings: CheckSettings) -> tuple[str, ...]:
+def _notes(given: Given, settings: CheckSettings, step: int) -> tuple[str, ...]:
     notes = []
+    if step > 1:
+        notes.append(f"one frame of {step} was looked at: the others are not missing")
     if given.motion.fps is None and settings.fps is None:
         notes.append(f"the file states no frame rate: {ASSUMED_FPS:g} is assumed (--fps)")
     if given.motion.fps is not None and settings.fps not in (None, given.motion.fps):

@@ -41,7 +41,7 @@ def _bone_lengths(subject: Subject, thresholds: Thresholds) -> Finding:
     bones = np.where(np.isnan(share), -1.0, share).argmax(1)
     labels = [_BONES[bone] for bone in bones]
     rows = np.arange(len(subject))
-    signal = Signal(share[rows, bones], subject.first_frame, subject.fps, labels)
+    signal = Signal(share[rows, bones], subject.clock, labels)
     limits = thresholds.limits(name)
     moments = signal.moments(limits.warn)
     finding = found(name, signal.highest(), unit, limits, signal, moments)
@@ -60,7 +60,7 @@ def _betas(subject: Subject, thresholds: Thresholds) -> Finding:
     worst = np.where(np.isnan(away), -1.0, away).argmax(1)
     values = away[np.arange(len(subject)), worst]
     labels = [f"betas[{number}]" for number in worst]
-    signal = Signal(values, subject.first_frame, subject.fps, labels)
+    signal = Signal(values, subject.clock, labels)
     limits = thresholds.limits("shape_drift")
     moments = signal.moments(limits.warn)
     return found("shape_drift", signal.highest(), "sd", limits, signal, moments)

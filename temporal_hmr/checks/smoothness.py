@@ -4,7 +4,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from temporal_hmr import metrics
 from temporal_hmr.checks.findings import Finding, Limits, Signal, found, not_judged, with_remarks
 from temporal_hmr.checks.subject import Subject
 from temporal_hmr.checks.thresholds import Thresholds
@@ -14,6 +13,8 @@ ROOT_RELATIVE = "root-relative"
 _PELVIS = SMPL24.index("pelvis")
 _BURST_SECONDS = 1.0
 _BRIDGED_SECONDS = 0.2
+_JITTER_UNIT = 10.0
+"""m/s^3."""
 
 
 def smoothness_findings(subject: Subject, thresholds: Thresholds) -> list[Finding]:
@@ -68,24 +69,23 @@ def _jitter_burst(subject: Subject, thresholds: Thresholds) -> Finding:
     enough = number >= min(0.5 * len(window), known.sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(enough & (number > 0.5), total / number, np.nan)
-    signal = Signal(means, subject.first_frame, subject.fps)
+    signal = Signal(means, subject.clock)
     limits = jitter_limits("jitter_burst", thresholds, subject.fps)
     moments = signal.moments(limits.warn, _BRIDGED_SECONDS)
     return found("jitter_burst", signal.highest(), "10 m/s^3", limits, signal, moments)
 
 
 def _jitter_signal(subject: Subject, joints: Float[ndarray, "T 24 3"]) -> Signal:
-    found_jitter = metrics.jitter(joints, subject.fps)
-    values = np.full(len(subject), np.nan)
-    values[found_jitter.frames.numpy()] = found_jitter.values.numpy()
-    return Signal(values, subject.first_frame, subject.fps)
+    """As `metrics.jitter` defines it, with the times of the frames in the place of a rate."""
+    sizes = np.linalg.norm(subject.clock.derivative(joints, 3), axis=-1)
+    return Signal(sizes.mean(1) / _JITTER_UNIT, subject.clock)
 
 
 def _teleports(
     subject: Subject, points: Float[ndarray, "T P 3"], kind: str, thresholds: Thresholds
 ) -> list[Finding]:
     """The fastest step, and the step that stands out most from those around it; both m/s."""
-    steps = subject.steps(points) * subject.fps
+    steps = subject.velocities(points)
     names = SMPL24.joints if kind == "joint" else ("",)
     findings = []
     for name, sizes in (
@@ -119,16 +119,16 @@ def _over_joints(subject: Subject, sizes: Float[ndarray, "T P"], names: tuple[st
     """The worst joint of every frame."""
     worst = np.where(np.isnan(sizes), -1.0, sizes).argmax(1)
     values = sizes[np.arange(len(sizes)), worst]
-    return Signal(values, subject.first_frame, subject.fps, [names[joint] for joint in worst])
+    return Signal(values, subject.clock, [names[joint] for joint in worst])
 
 
 def _frozen(subject: Subject, thresholds: Thresholds) -> list[Finding]:
     """The longest time for which one pose is repeated, and how many frames repeat the last one."""
     moved = np.linalg.norm(subject.steps(subject.rooted), axis=-1).max(1)
     repeats = np.where(np.isnan(moved), np.nan, moved < thresholds.frozen_motion)
-    signal = Signal(repeats, subject.first_frame, subject.fps)
+    signal = Signal(repeats, subject.clock)
     moments = signal.moments(0.5)
-    longest = max((len(moment) / subject.fps for moment in moments), default=0.0)
+    longest = max((moment.seconds for moment in moments), default=0.0)
     share = 100.0 * signal.mean()
     values = ((longest if np.isfinite(share) else np.nan), share)
     return [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from temporal_hmr.body.detector_points import blazepose_regressor
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
+from temporal_hmr.checks.timing import Clock, frame_step
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.skeleton import BLAZEPOSE23, SMPL24, Skeleton
@@ -40,11 +41,10 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One person in the frames `first_frame` to `first_frame + T - 1`."""
+    """One person in all frames that were looked at from their first to their last."""
 
     name: str
-    first_frame: int
-    fps: float
+    clock: Clock
     present: Bool[ndarray, "T"]
     """The file has this frame."""
     finite: Bool[ndarray, "T"]
@@ -75,33 +75,45 @@ class Subject:
         return len(self.present)
 
     @property
-    def last_frame(self) -> int:
-        """The number of the last frame."""
-        return self.first_frame + len(self) - 1
+    def fps(self) -> float:
+        """Of the frames that were looked at."""
+        return self.clock.fps
+
+    def rows_of(self, frames: Int[ndarray, "*n"] | int) -> Int[ndarray, "*n"]:
+        """Where frames of these numbers stand."""
+        return np.searchsorted(self.clock.numbers, frames)
 
     def steps(self, values: Float[ndarray, "T *n"]) -> Float[ndarray, "T *n"]:
         """Differences to the frame before, each at the later frame; NaN at the first."""
         return np.concatenate([np.full_like(values[:1], np.nan), np.diff(values, axis=0)])
 
+    def velocities(self, values: Float[ndarray, "T *n"]) -> Float[ndarray, "T *n"]:
+        """The same per second."""
+        return self.steps(values) / self.clock.intervals.reshape(-1, *[1] * (values.ndim - 1))
+
 
 def prepare(
-    motion: PredictedMotion, body: BodyModel, own_body: bool, fallback_fps: float
+    motion: PredictedMotion,
+    body: BodyModel,
+    own_body: bool,
+    fallback_fps: float,
+    step: int | None = None,
 ) -> Subject:
     """The motion on a body, without holes.
 
     `body` must compute in float64. If it is not `own_body`, it stands in with betas of zero.
-    `fallback_fps` is used where the motion does not state its own frame rate. Raises `InputError`
-    if the motion is empty, or its frame numbers or frame rate cannot be.
+    `fallback_fps` is used where the motion does not state its own frame rate. Every so manieth
+    frame of the video was looked at (`step`), as this motion's frames tell where it is None.
+
+    Raises `InputError` if the motion is empty, or its frame numbers, times or rate cannot be.
     """
-    rows, length = _rows(motion)
-    fps = fallback_fps if motion.fps is None else motion.fps
-    if not 0 < fps < np.inf:
-        raise InputError(f"{motion.name} has a frame rate of {fps:g}: it must be positive")
+    check_frames(motion)
+    rows, clock = _clock(motion, fallback_fps, frame_step([motion]) if step is None else step)
     smpl = motion.smpl.map(lambda tensor: tensor.detach().cpu().double())
     world = None if motion.world is None else motion.world.map(lambda t: t.detach().cpu().double())
     good = _finite(smpl, with_place=motion.has_depth)
     good &= True if world is None else _finite(world, with_place=True)
-    dense = _Dense(rows, length, good)
+    dense = _Dense(rows, len(clock), good)
     filled = np.zeros(len(rows), bool) if motion.filled is None else motion.filled
     relative = SmplParams(
         smpl.global_orient, smpl.body_pose, smpl.betas, torch.zeros_like(smpl.transl)
@@ -110,8 +122,7 @@ def prepare(
     rooted = posing.place(relative).joints
     return Subject(
         name=motion.name,
-        first_frame=int(motion.frames[0]),
-        fps=fps,
+        clock=clock,
         present=dense.flags(np.ones(len(rows), bool)),
         finite=dense.flags(good),
         filled=dense.flags(filled),
@@ -152,19 +163,41 @@ class _Dense:
         return full
 
 
-def _rows(motion: PredictedMotion) -> tuple[ndarray, int]:
+def check_frames(motion: PredictedMotion) -> None:
+    """Raise `InputError` if the motion is empty, or its frame numbers or times cannot be."""
     frames = np.asarray(motion.frames)
     if not len(frames):
         raise InputError(f"{motion.name} has no frame: there is nothing to check")
-    if (np.diff(frames) <= 0).any() or frames[0] < 0:
+    if not _increasing(frames) or frames[0] < 0:
         raise InputError(f"{motion.name}: its frame numbers do not increase from 0 on; mend them")
-    length = int(frames[-1] - frames[0]) + 1
-    if length > MOST_FRAMES:
+    if motion.times is not None:
+        times = np.asarray(motion.times)
+        if times.shape != frames.shape or not (np.isfinite(times).all() and _increasing(times)):
+            raise InputError(f"{motion.name}: its times do not increase, one per frame; mend them")
+
+
+def _increasing(values: ndarray) -> bool:
+    return bool((np.diff(values) > 0).all())
+
+
+def _clock(motion: PredictedMotion, fallback_fps: float, step: int) -> tuple[ndarray, Clock]:
+    """The rows of the motion's frames among all that were looked at, and when those are."""
+    fps = fallback_fps if motion.fps is None else motion.fps
+    if not 0 < fps < np.inf:
+        raise InputError(f"{motion.name} has a frame rate of {fps:g}: it must be positive")
+    frames = np.asarray(motion.frames)
+    if (frames[-1] - frames[0]) // step >= MOST_FRAMES:
         raise InputError(
             f"{motion.name}: its frames reach from {frames[0]} to {frames[-1]}, and no more than "
             f"{MOST_FRAMES} can be judged at once; mend the frame numbers, or give it in parts"
         )
-    return frames - frames[0], length
+    numbers = np.arange(frames[0], frames[-1] + 1, step)
+    if motion.times is None:
+        # The rate is that of the video, whose frames the numbers count.
+        clock = Clock(numbers, numbers / fps, fps / step)
+    else:
+        clock = Clock(numbers, np.interp(numbers, frames, motion.times), fps)
+    return (frames - frames[0]) // step, clock
 
 
 def _finite(smpl: SmplParams, with_place: bool) -> Bool[ndarray, "N"]:

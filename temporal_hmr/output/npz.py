@@ -39,6 +39,7 @@ from numpy import ndarray
 
 from temporal_hmr import skeleton as skeletons
 from temporal_hmr.archive import read_arrays
+from temporal_hmr.blending import chunks
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
@@ -88,6 +89,8 @@ class Provenance:
     """What else was chosen when the video was tracked, by the names of the options."""
     detector: str = ""
     """What found the people, and its version; empty where nobody was looked for."""
+    detector_weights: dict[str, str] = field(default_factory=dict)
+    """Of each network that it was given (none comes with mediapipe's) its SHA-256."""
 
 
 def package_version(package: str = "temporal-hmr") -> str:
@@ -127,6 +130,24 @@ def save_motion(motion: BodyMotion, path: Path | str, provenance: Provenance) ->
         np.savez_compressed(file, allow_pickle=False, **_arrays(motion, provenance))
 
 
+def rewrite_motion(path: Path, motion: BodyMotion, to: Path, world_too: bool) -> None:
+    """The file at `path` with the motion's number, and its world if `world_too`, at `to`.
+
+    All else is the same bit by bit. Raises `InputError` if `to` cannot be written, or `path` is no
+    plain npz.
+    """
+    arrays = read_arrays(path, list)
+    arrays["track_id"] = np.array(motion.person_id)
+    if world_too:
+        arrays = {name: arrays[name] for name in arrays if name not in _WORLD_FIELDS}
+        arrays |= _world_arrays(motion)
+        meta = json.loads(str(arrays["meta"]))
+        meta.pop("world", None)
+        arrays["meta"] = np.array(json.dumps(meta | _world_meta(motion)))
+    with atomic_path(to) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
 def load_motion(path: Path | str) -> BodyMotion:
     """Read back what `save_motion` wrote.
 
@@ -155,7 +176,7 @@ def _fields(path: Path, names: list[str]) -> tuple[str, ...]:
 
 def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
     smpl = motion.smpl.map(lambda tensor: tensor.detach().cpu().float())
-    poses = smpl.poses().numpy()
+    poses = _poses(smpl)
     betas = smpl.betas.reshape(-1, smpl.betas.shape[-1])[0].numpy()
     return {
         "poses": poses,
@@ -182,6 +203,14 @@ def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
     }
 
 
+def _poses(smpl: SmplParams) -> Float[ndarray, "T 72"]:
+    """Axis-angle, some frames at a time: on the way to it a frame takes twenty times the room."""
+    poses = np.empty((len(smpl.transl), 72), np.float32)
+    for part in chunks(len(poses)):
+        poses[part] = smpl[part].poses().numpy()
+    return poses
+
+
 def _joint_confidence(motion: BodyMotion) -> dict[str, ndarray]:
     if motion.joint_confidence is None:
         return {}
@@ -193,7 +222,7 @@ def _world_arrays(motion: BodyMotion) -> dict[str, ndarray]:
         return {}
     smpl = motion.world.smpl.map(lambda tensor: tensor.detach().cpu().float())
     return {
-        "poses_world": smpl.poses().numpy(),
+        "poses_world": _poses(smpl),
         "trans_world": smpl.transl.numpy(),
         "world_from_camera": np.asarray(motion.world.from_camera, np.float64),
     }
@@ -218,8 +247,12 @@ def _meta(motion: BodyMotion, provenance: Provenance) -> dict[str, object]:
         "focal_assumed": motion.camera.assumed,
         "image_size": [motion.camera.width, motion.camera.height],
         **asdict(provenance),
-        **({} if motion.world is None else {"world": motion.world.told}),
+        **_world_meta(motion),
     }
+
+
+def _world_meta(motion: BodyMotion) -> dict[str, object]:
+    return {} if motion.world is None else {"world": motion.world.told}
 
 
 def _motion(arrays: dict[str, ndarray], meta: dict) -> BodyMotion:

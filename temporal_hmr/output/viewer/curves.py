@@ -5,8 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from temporal_hmr import metrics
-from temporal_hmr.metrics.values import FrameValues
+from temporal_hmr.checks.timing import Clock
 from temporal_hmr.output.viewer.result import Person
 from temporal_hmr.rotation import geodesic_angle
 from temporal_hmr.skeleton import SMPL24
@@ -21,18 +20,18 @@ CAMERA, RELATIVE = "camera", "pelvis"
 def joint_curves(person: Person, fps: float) -> Curves:
     """By quantity and what it is relative to, such as `speed camera`; NaN where unknown.
 
-    Speed, acceleration and jitter as `metrics` defines them, of each joint for itself, before the
-    camera and relative to the pelvis. The angle, in degrees, is that of the joint's own rotation
+    Speed, acceleration and jitter as `metrics` defines them, with the times of the frames in the
+    place of a rate (`fps` is their mean), of each joint for itself, before the camera and relative
+    to the pelvis. The angle, in degrees, is that of the joint's own rotation
     from the zero pose (of the pelvis: from its first frame).
     """
     curves: Curves = {}
     rooted = person.joints - person.joints[:, [SMPL24.index("pelvis")]]
+    clock = person.clock(fps)
     for space, joints in ((CAMERA, person.joints), (RELATIVE, rooted)):
-        points = torch.from_numpy(joints).transpose(0, 1)[:, :, None]
-        size = (len(joints), len(SMPL24))
-        curves[f"{SPEED} {space}"] = _speed(joints, fps)
-        curves[f"{ACCELERATION} {space}"] = _dense(metrics.acceleration(points, fps), size)
-        curves[f"{JITTER} {space}"] = _dense(metrics.jitter(points, fps), size)
+        curves[f"{SPEED} {space}"] = _speed(joints, clock)
+        curves[f"{ACCELERATION} {space}"] = np.linalg.norm(clock.derivative(joints, 2), axis=-1)
+        curves[f"{JITTER} {space}"] = np.linalg.norm(clock.derivative(joints, 3), axis=-1) / 10
     curves[ANGLE] = _angles(person)
     return curves
 
@@ -50,18 +49,12 @@ def sampled(
     return np.where(np.isinf(peaks), np.nan, peaks)
 
 
-def _speed(joints: Float[ndarray, "T 24 3"], fps: float) -> Float[ndarray, "T 24"]:
+def _speed(joints: Float[ndarray, "T 24 3"], clock: Clock) -> Float[ndarray, "T 24"]:
     """From the frame before, as the checks date it."""
     speeds = np.full(joints.shape[:2], np.nan)
-    speeds[1:] = np.linalg.norm(np.diff(joints, axis=0), axis=-1) * fps
+    sizes = np.linalg.norm(np.diff(joints, axis=0), axis=-1)
+    speeds[1:] = sizes / clock.intervals[1:, None]
     return speeds
-
-
-def _dense(found: FrameValues, size: tuple[int, int]) -> Float[ndarray, "T 24"]:
-    values = np.full(size, np.nan)
-    frames = found.frames[0].numpy()
-    values[frames] = found.values.numpy().T
-    return values
 
 
 def _angles(person: Person) -> Float[ndarray, "T 24"]:

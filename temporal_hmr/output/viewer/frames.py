@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from temporal_hmr.errors import InputError
-from temporal_hmr.output.viewer.result import Person, Result
+from temporal_hmr.output.viewer.result import Result
 from temporal_hmr.video import Clip
 
 _WITHIN_ROUNDING = 1e-6
@@ -19,13 +19,13 @@ class Frames:
     """The frames that are shown, N of them."""
 
     numbers: Int[ndarray, "N"]
-    """Frame numbers of the video, increasing by `step`, or by more where it has holes."""
+    """Frame numbers of the video."""
     times: Float[ndarray, "N"]
     """Presentation times in seconds."""
     step: int
-    """One frame of so many is shown."""
+    """One frame of so many that were looked at is shown."""
     fps: float
-    """Of the video: frames per second, shown or not."""
+    """Of those that were looked at, shown or not."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -44,7 +44,7 @@ def frames_of(
     if there are none, or the people are in frames that the clip does not have.
     """
     if clip is None:
-        numbers, times = _of_people(result.people, result.fps)
+        numbers, times = _of_people(result)
     else:
         numbers, times = _of_clip(result, clip)
     low, high = (_bound(value, name) for value, name in ((start, "--start"), (end, "--end")))
@@ -90,19 +90,19 @@ def _of_clip(result: Result, clip: Clip) -> tuple[Int[ndarray, "N"], Float[ndarr
         stop = int(np.searchsorted(clip.times, tracked["end"] - _WITHIN_ROUNDING))
     # Whatever the settings say, nobody is left out.
     first = min(first, *(int(person.motion.frames[0]) for person in result.people))
-    numbers = np.arange(first, max(stop, last + 1))
+    first += (last - first) % result.step
+    numbers = np.arange(first, max(stop, last + 1), result.step)
     return numbers, clip.times[numbers]
 
 
-def _of_people(
-    people: tuple[Person, ...], fps: float
-) -> tuple[Int[ndarray, "N"], Float[ndarray, "N"]]:
+def _of_people(result: Result) -> tuple[Int[ndarray, "N"], Float[ndarray, "N"]]:
     """From the first to the last; times of frames in which nobody is are interpolated."""
+    people = result.people
     first = min(int(person.motion.frames[0]) for person in people)
     last = max(int(person.motion.frames[-1]) for person in people)
-    numbers = np.arange(first, last + 1)
+    numbers = np.arange(first, last + 1, result.step)
     known = np.concatenate([person.motion.frames for person in people])
     times = np.concatenate([person.times for person in people])
     order = np.unique(known, return_index=True)[1]
     between = np.interp(numbers, known[order], times[order])
-    return numbers, np.maximum.accumulate(between) if len(known) > 1 else numbers / fps
+    return numbers, np.maximum.accumulate(between) if len(known) > 1 else numbers / result.fps

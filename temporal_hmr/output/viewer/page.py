@@ -27,6 +27,8 @@ from temporal_hmr.output.viewer.stage import Stage, set_stage
 from temporal_hmr.skeleton import SMPL24
 from temporal_hmr.video import Clip
 
+PAGE = "view.html"
+"""The page in a folder of results."""
 SCRIPTS = ("data", "geometry", "camera", "shaders", "renderer", "pictures", "video", "scene",
            "timeline", "plots", "people", "main")  # fmt: skip
 """In the order in which they stand in the page, a name being known to those after it."""
@@ -40,6 +42,8 @@ _BYTES_PER_FRAME = 30
 _ROOM_FOR_NOTES = 3000
 _BASE64 = 3 / 4
 _MEGABYTE = 1e6
+_PICTURES = "picture-bytes"
+"""Name of the element that holds them; no other page has one of that name."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,14 @@ def write_page(page: Page, path: Path) -> None:
     with atomic_path(path) as temporary:
         # Names of files may hold bytes that are no text.
         temporary.write_bytes(page.text.encode("utf-8", "xmlcharrefreplace"))
+
+
+def is_page(path: Path) -> bool:
+    """Whether the file is there, and one that `write_page` wrote."""
+    try:
+        return f'id="{_PICTURES}"'.encode() in path.read_bytes()
+    except OSError:
+        return False
 
 
 def build_page(
@@ -174,6 +186,8 @@ def _notes(
     result: Result, frames: Frames, pictures: Pictures | None, video_note: str
 ) -> tuple[str, ...]:
     notes = [video_note] if video_note else []
+    if result.step > 1:
+        notes.append(f"One frame of {result.step} was tracked, and the others are left out.")
     if frames.step > 1:
         notes.append(
             f"One frame of {frames.step} is shown, to keep the page small; curves show the "
@@ -205,7 +219,7 @@ def _facts(result: Result, frames: Frames) -> list[tuple[str, str]]:
     meta, camera = result.meta, result.camera
     focal = f"{float(camera.focal.reshape(-1)[0]):.0f} px"
     return [
-        ("video", f"{result.source}, {camera.width} x {camera.height}, {result.fps:g} fps"),
+        ("video", f"{result.source}, {camera.width} x {camera.height}, {result.fps:g} fps tracked"),
         ("frames shown", f"{frames.numbers[0]} to {frames.numbers[-1]}"),
         ("focal length", f"{focal} ({'assumed' if camera.assumed else 'given'})"),
         ("body", f"{meta.get('body', '')}: {meta.get('body_licence', '')}"),
@@ -232,7 +246,7 @@ def _shell(title: str, head: str, arrays: str, pictures: str) -> str:
         markup,
         f'<script type="application/json" id="head">{head}</script>',
         f'<script type="text/plain" id="arrays">{arrays}</script>',
-        f'<script type="text/plain" id="picture-bytes">{pictures}</script>',
+        f'<script type="text/plain" id="{_PICTURES}">{pictures}</script>',
         f"<script>{script}</script>\n</body>\n</html>\n",
     ]
     return "\n".join(parts)

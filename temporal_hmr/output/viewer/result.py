@@ -15,6 +15,7 @@ from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.checks.reading import OURS, Given, read_result, result_files
 from temporal_hmr.checks.run import CheckSettings, PersonReport, check_people
+from temporal_hmr.checks.timing import Clock, frame_step
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.skeleton import SMPL24
@@ -42,6 +43,10 @@ class Person:
     """Metres, camera frame."""
     report: PersonReport
 
+    def clock(self, fps: float) -> Clock:
+        """When the frames of the motion are, so many of which are looked at in a second."""
+        return Clock(self.motion.frames, self.times, fps)
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -51,6 +56,9 @@ class Result:
     people: tuple[Person, ...]
     camera: Camera
     fps: float
+    """Of the frames that were looked at."""
+    step: int
+    """Every so manieth frame of the video was."""
     meta: dict[str, object]
     """As `output.npz` writes it: source, body, licence, weights, settings."""
 
@@ -78,7 +86,8 @@ def open_result(path: Path, body: Path | None = None) -> Result:
     camera = people[0].motion.camera
     assert camera is not None
     meta = json.loads(str(_read(files[0], "meta")))
-    return Result(path, people, camera, float(given[0].motion.fps or 30.0), meta)
+    step = frame_step([each.motion for each in given])
+    return Result(path, people, camera, float(given[0].motion.fps or 30.0), step, meta)
 
 
 def _read(file: Path, name: str) -> ndarray:

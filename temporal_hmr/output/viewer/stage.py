@@ -33,7 +33,7 @@ def set_stage(result: Result) -> Stage:
 
     Where nobody's feet tell, up is what is up in the image.
     """
-    places = [(person, _place(person, result.fps)) for person in result.people]
+    places = [(person, _place(person, result)) for person in result.people]
     up, height, note = _ground(places, result.fps)
     pelvis = SMPL24.index("pelvis")
     centre = np.nanmedian(np.concatenate([person.joints[:, pelvis] for person, _ in places]), 0)
@@ -46,8 +46,8 @@ def set_stage(result: Result) -> Stage:
     return Stage(transform, note)
 
 
-def _place(person: Person, fps: float) -> Place:
-    subject = prepare(person.motion, person.body, person.own_body, fps)
+def _place(person: Person, result: Result) -> Place:
+    subject = prepare(person.motion, person.body, person.own_body, result.fps, result.step)
     assert subject.camera_place is not None
     return subject.camera_place
 
