@@ -65,8 +65,6 @@ class Clip:
     """Of the pelvis, so that a picture's two sides and its depth are apart: metres sideways and
     down at the usual depth, and the logarithm of the depth."""
     usual_depth: float
-    turned: Float[Tensor, "T j 3"]
-    """How far each joint has turned since the clip began, radians about its own axes."""
     times: Float[ndarray, "T"]
     evidence: Evidence
     camera: Camera
@@ -88,8 +86,6 @@ class Clip:
         pelvis = first.transl + body.pelvis_at_rest(first.betas)
         depth = pelvis[:, 2:].clamp(min=NEAREST)
         usual = float(depth.median())
-        rotations = first.rotations()[:, _MOVED]
-        steps = matrix_to_axis_angle(rotations[:-1].mT @ rotations[1:])
         points = KeypointsOfBody(body.body, body.points_of(skeleton), _MOVED)
         projected = [
             InPicture.of(points.at(first[part]), camera).pixels for part in chunks(len(seen))
@@ -107,7 +103,6 @@ class Clip:
             first=first,
             place=torch.cat([pelvis[:, :2] / depth * usual, depth.log()], -1),
             usual_depth=usual,
-            turned=functional.pad(steps.cumsum(0), (0, 0, 0, 0, 1, 0)),
             times=seen.times,
             evidence=evidence,
             camera=camera,
@@ -123,7 +118,6 @@ class Clip:
             self,
             first=self.first[part],
             place=self.place[part],
-            turned=self.turned[part],
             times=self.times[part],
             evidence=self.evidence[part],
         )
@@ -211,13 +205,19 @@ class Clip:
         ]
         return torch.stack(columns, -1).permute(2, 0, 1, 3)
 
+    def _turned(self) -> Float[Tensor, "T j 3"]:
+        """How far each joint has turned since the first frame, radians about its own axes."""
+        rotations = self.first.rotations()[:, _MOVED]
+        steps = matrix_to_axis_angle(rotations[:-1].mT @ rotations[1:])
+        return functional.pad(steps.cumsum(0), (0, 0, 0, 0, 1, 0))
+
     def _smooth(self) -> tuple[Smooth, ...]:
         """Changes of turns are smooth, the whole path of the body is, and joints are calm."""
         settings, evidence = self.settings, self.evidence
         frames, turns = len(self.times), 3 * len(_MOVED)
         path, turned = np.zeros((2, frames, turns + 3))
         path[:, turns:] = _numbers(self.place) / _PLACE_SPREAD
-        turned[:, :turns] = _numbers((self.turned / self.spread).flatten(1))
+        turned[:, :turns] = _numbers((self._turned() / self.spread).flatten(1))
         stiffness, calmness = np.ones(turns + 3), np.zeros(turns + 3)
         stiffness[turns:] = np.square(_STEADY)
         calmness[:turns] = _numbers((self.spread / _USUAL_SPREAD).square().expand(-1, 3).flatten())
