@@ -9,13 +9,14 @@ class Reprojection:
 
     steps: int = 3
     """Of Gauss and Newton."""
-    sigma: float = 0.005
-    """Error of a detector at its best; beyond it, errors count in proportion, not squared."""
+    sigma: float = 0.015
+    """Error of a detector at its best; beyond it, errors count in proportion, not squared. Exact
+    keypoints could be believed more, but no detector means just what the body has."""
     lingering: float = 6.0
     """Lasting error of a keypoint for each metre that trembles about it from frame to frame."""
     most_lingering: float = 0.04
     """Metres, above which it does not grow: what trembles wildly is no further off on the whole."""
-    prior: float = 0.5
+    prior: float = 1.0
     """Weight of a change of one standard deviation."""
     smooth: float = 6.0
     """Weight of a change's acceleration, standard deviations per (1/30 s)^2."""
@@ -30,6 +31,4 @@ class Reprojection:
 
     def by_frame(self) -> "Reprojection":
         """The same for frames that know nothing of each other."""
-        return replace(
-            self, sigma=0.015, lingering=0.0, smooth=0.0, smooth_trembling=0.0, calm_trembling=0.0
-        )
+        return replace(self, lingering=0.0, smooth=0.0, smooth_trembling=0.0, calm_trembling=0.0)
