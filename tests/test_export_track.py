@@ -26,7 +26,7 @@ class FakeResult:
     def save(self, folder: Path) -> list[Path]:
         return write_results(folder, self.motions, {}, PROVENANCE)
 
-    def render(self, folder: Path) -> None:
+    def render(self, folder: Path, style: object) -> None:
         self.there_before_overlay = files_below(folder)
         (folder / "overlay.mp4").write_bytes(b"")
 
@@ -47,7 +47,8 @@ def result(monkeypatch: pytest.MonkeyPatch) -> FakeResult:
 
 
 def options(*formats: str) -> Namespace:
-    return Namespace(export=list(formats), body=None, no_render=False, keep_work=False)
+    shown = {"no_render": False, "side_view": False}
+    return Namespace(export=list(formats), body=None, keep_work=False, **shown)
 
 
 def test_after_the_npz_files_and_before_the_overlay(result, tmp_path) -> None:

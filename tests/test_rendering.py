@@ -93,7 +93,7 @@ class TestTruth:
         renderer = Renderer(posed.body, plain(full_detail=True), [green])
         told = EASY.model_copy(update={"assumed_focal_share": 0.0})
         generator = Generator().manual_seed(1)
-        window, target = synthesise(bank, posed, (6, 2), told, CLEAN, generator, renderer)
+        window, target = synthesise(bank, posed, (9, 2), told, CLEAN, generator, renderer)
         drawn = silhouettes(window)
         vertices = posed.body.vertices(target.smpl)
         pixels = vertices[..., :2] / vertices[..., 2:] * window.focal[:, None, None]
@@ -101,7 +101,7 @@ class TestTruth:
         places = (pixels - window.box_center[:, :, None]) / window.box_size[..., None, None]
         places = ((places + 0.5) * SIDE).numpy()
         compared = 0
-        for clip, frame in np.ndindex(6, 2):
+        for clip, frame in np.ndindex(9, 2):
             low, high = places[clip, frame].min(0), places[clip, frame].max(0)
             image = window.images[clip, frame].numpy()
             whole = (low > 1).all() and (high < SIDE - 1).all() and image.any(0).all()
