@@ -52,9 +52,7 @@ def swaps(first: Subject, second: Subject, thresholds: Thresholds) -> list[int]:
     times = first.clock.times[first.rows_of(frames)]
     kept_bodies, crossed_bodies = _costs(*_bodies(first, second, frames))
     kept_boxes, crossed_boxes = _costs(*_boxes(first, second, frames))
-    near = np.diff(times) <= _WITHIN_ROUNDING + max(
-        1 / min(first.fps, second.fps), _LONGEST_BLINK
-    )
+    near = np.diff(times) <= _WITHIN_ROUNDING + max(1 / min(first.fps, second.fps), _LONGEST_BLINK)
     found_rows = np.zeros(max(len(frames) - 1, 0), bool)
     for kept, crossed, least in (
         (kept_bodies, crossed_bodies, thresholds.swap_distance),
