@@ -8,6 +8,7 @@ do not jerk, and that bodies lie on their picture.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from temporal_hmr.body.load import load_body
+from temporal_hmr.command_line import run_door
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.motion import BodyMotion
@@ -117,23 +119,25 @@ def ours(motion: BodyMotion, posed: PosedBody) -> InSpace:
 
 
 def nearest(people: list[InSpace], to: InSpace) -> InSpace:
-    """Who is seen where somebody else was seen."""
+    """Who is seen where somebody else was seen; raises `InputError` if nobody is there."""
 
     def away(person: InSpace) -> float:
         _, mine, theirs = np.intersect1d(person.frames, to.frames, return_indices=True)
         apart = person.detected[mine] - to.detected[theirs]
         return float(np.abs(apart).mean()) if len(mine) else np.inf
 
+    if not people:
+        raise InputError("we find nobody where BlazePose sees somebody")
     return min(people, key=away)
 
 
-def main() -> None:
-    """Print a table."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table; raises `InputError` for videos that cannot be used or show nobody."""
     parser = argparse.ArgumentParser(description="Our bodies beside BlazePose's world landmarks.")
     parser.add_argument("videos", nargs="+", type=Path)
     print(f"{'video':28s} {'joints of':14s} frames  bone drift %  jitter  reprojection %")
     posed = PosedBody(load_body())
-    for video in parser.parse_args().videos:
+    for video in parser.parse_args(arguments).videos:
         clip = open_clip(video)
         theirs = blazepose(clip)
         motion = nearest([ours(each, posed) for each in track_video(video).motions], theirs)
@@ -145,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_door(main)

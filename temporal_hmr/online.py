@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from temporal_hmr.body.model import BodyModel
@@ -97,6 +98,8 @@ class _Known:
     trained: BodyModel
     posed: PosedBody
     camera: Camera
+    threads: ThreadpoolController
+    """Of the libraries that compute: looking for them takes longer than setting their number."""
 
 
 class OnlineRecovery:
@@ -122,7 +125,8 @@ class OnlineRecovery:
         trained = body_of(model, body)
         device = next(model.parameters()).device
         posed = PosedBody(copy.deepcopy(trained)).to(device)
-        self._begin(_Known(model, body, trained, posed, camera), settings, person_id)
+        known = _Known(model, body, trained, posed, camera, ThreadpoolController())
+        self._begin(known, settings, person_id)
 
     def _begin(self, known: _Known, settings: OnlineSettings, person_id: int) -> None:
         self._known, self._settings, self._person_id = known, settings, person_id
@@ -227,7 +231,8 @@ class OnlineRecovery:
         if not readable(scores).item():
             # A body read from next to nothing may be a kilometre away: the last one stays.
             return self._given and replace(self._given, time=float(seen.times[place]))
-        with torch.inference_mode():
+        # One frame is small work: threads would wait for each other most of the time.
+        with torch.inference_mode(), known.threads.limit(limits=1):
             window = window.map(lambda tensor: tensor.to(device))
             smpl = known.model(window, known.posed).smpl
             pelvis = (smpl.transl + known.posed.pelvis_at_rest(smpl.betas))[0].cpu()

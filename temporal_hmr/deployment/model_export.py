@@ -72,6 +72,9 @@ def export_model(settings: ModelExport, folder: Path) -> dict[Path, Parity]:
     finally:
         partial.unlink(missing_ok=True)
         smaller.unlink(missing_ok=True)
+    if not settings.int8:
+        # Of an earlier export: the description would not speak of it.
+        (folder / INT8).unlink(missing_ok=True)
     stated = described(weights, config.window, frames, any_frames, found)
     text = json.dumps(stated, indent=2) + "\n"
     (folder / DESCRIPTION).write_text(text, encoding="utf-8")

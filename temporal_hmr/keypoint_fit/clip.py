@@ -83,6 +83,7 @@ class Clip:
         skeleton: Skeleton,
         settings: Reprojection,
     ) -> "Clip":
+        """What the network says of the frames of a track, with what was seen of them weighed."""
         pelvis = first.transl + body.pelvis_at_rest(first.betas)
         depth = pelvis[:, 2:].clamp(min=NEAREST)
         usual = float(depth.median())

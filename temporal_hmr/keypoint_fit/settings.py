@@ -30,5 +30,8 @@ class Reprojection:
     """Keypoints of lower confidence count as unseen."""
 
     def by_frame(self) -> "Reprojection":
-        """The same for frames that know nothing of each other."""
+        """The same for frames that do not pull at each other.
+
+        Their shape is still one, and how much their keypoints tremble is told from their clip.
+        """
         return replace(self, lingering=0.0, smooth=0.0, smooth_trembling=0.0, calm_trembling=0.0)
