@@ -40,17 +40,18 @@ MEBIBYTE = 2**20
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table; raises `InputError` where the system tells no peaks, or of a wrong option."""
-    options = _parse(arguments)
+    options = parse(arguments)
     if not Path("/proc/self/clear_refs").exists():
         raise InputError("the system tells no peaks of memory: run this on Linux")
     if options.child is not None:
         print(json.dumps(_measured(options)))
         return
-    rows = [_in_own_process(minutes, options) for minutes in options.minutes]
+    rows = [in_own_process(minutes, options) for minutes in options.minutes]
     print(_table(rows))
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; raises `InputError` for some that do not go together."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     add = parser.add_argument
     add("--minutes", type=float, nargs="+", default=[1.0, 5.0, 10.0, 30.0], metavar="M")
@@ -68,7 +69,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _in_own_process(minutes: float, options: argparse.Namespace) -> dict[str, Any]:
+def in_own_process(minutes: float, options: argparse.Namespace) -> dict[str, Any]:
+    """Minutes, frames, and of each stage the peak (MiB) and the seconds."""
     with tempfile.TemporaryDirectory() as folder:
         frames = round(60 * minutes * FPS)
         video = Path(folder) / "long.mp4"

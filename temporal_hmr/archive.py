@@ -1,5 +1,8 @@
 """Archives of plain arrays (npz), read without running or trusting anything in them."""
 
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -11,14 +14,21 @@ from numpy import ndarray
 from temporal_hmr.errors import InputError
 
 _DAMAGE = (
-    *(OSError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, MemoryError),
+    *(NotImplementedError, RuntimeError, SyntaxError, struct.error, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 """What numpy and zipfile raise for archives that are cut, garbled, encrypted or lie of sizes."""
 
 
-def read_arrays(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[str, ndarray]:
+def read_arrays(
+    path: Path,
+    choose: Callable[[list[str]], Iterable[str]],
+    keep: Callable[[ndarray], ndarray] = np.asarray,
+) -> dict[str, ndarray]:
     """Those arrays of an npz file that `choose` picks from the list of all names; no pickle.
+
+    What is kept of each is what `keep` makes of it before the next is read.
 
     Raises `InputError` if the file is absent, damaged, or one of them is not a plain array.
     """
@@ -29,7 +39,7 @@ def read_arrays(path: Path, choose: Callable[[list[str]], Iterable[str]]) -> dic
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise InputError(f"{path} holds a single array: give an npz file of named arrays")
         with archive:
-            return {name: archive[name] for name in choose(archive.files)}
+            return {name: keep(archive[name]) for name in choose(archive.files)}
     except InputError:
         raise
     except _DAMAGE as error:

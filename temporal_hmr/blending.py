@@ -4,7 +4,7 @@ What is kept for each frame is one set of rotations and a place, and what is com
 computed some frames at a time: an hour of video has a hundred thousand.
 """
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,24 +15,17 @@ from torch import Tensor
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.clip_windows import overlap
 from temporal_hmr.models.hmr import PosedBody
+from temporal_hmr.on_disk import chunks, let_go, zeros
 from temporal_hmr.rotation import interpolate, nearest_rotation
-
-FRAMES_AT_ONCE = 2048
-
-
-def chunks(frames: int) -> Iterator[slice]:
-    """So many frames, some at a time."""
-    for first in range(0, frames, FRAMES_AT_ONCE):
-        yield slice(first, min(first + FRAMES_AT_ONCE, frames))
 
 
 class _Sum:
     """Windows added up frame by frame, each fading out towards its ends."""
 
-    def __init__(self, frames: int):
+    def __init__(self, frames: int, folder: Path | None):
         self.frames = frames
         self.weight = torch.zeros(frames)
-        self.rotations = torch.zeros(frames, 24, 3, 3)
+        self.rotations = zeros((frames, 24, 3, 3), folder)
         self.pelvis = torch.zeros(frames, 3)
         self.betas = torch.zeros(10)
 
@@ -57,18 +50,20 @@ class _Sum:
         self.rotations[where] += weight[..., None, None] * rotations[:count]
         self.pelvis[where] += weight * pelvis[:count]
         self.betas += (weight * betas[:count]).sum(0)
+        let_go(self.rotations)
 
 
 class Blend:
-    """Averages overlapping windows.
+    """Averages overlapping windows, which add up in a file of `folder` if there is one.
 
     A window in which the person is hardly seen has a box around next to nothing, and a body
     somewhere far away: such windows are believed only where there are no others at all.
     """
 
-    def __init__(self, frames: int, posed: PosedBody):
+    def __init__(self, frames: int, posed: PosedBody, folder: Path | None = None):
         self.frames = frames
         self.posed = posed
+        self.folder = folder
         self._trusted: _Sum | None = None
         self._others: _Sum | None = None
 
@@ -78,10 +73,10 @@ class Blend:
         rotations, betas = smpl.rotations().cpu(), smpl.betas.cpu()
         for row, start in enumerate(starts):
             if trusted[row]:
-                total = self._trusted = self._trusted or _Sum(self.frames)
+                total = self._trusted = self._trusted or _Sum(self.frames, self.folder)
                 self._others = None
             elif self._trusted is None:
-                total = self._others = self._others or _Sum(self.frames)
+                total = self._others = self._others or _Sum(self.frames, self.folder)
             else:
                 continue
             total.add(start, rotations[row], pelvis[row], betas[row])
@@ -92,7 +87,7 @@ class Blend:
         assert total is not None, "windows were added"
         self._trusted = self._others = None
         covered = total.weight > 0
-        for part in chunks(total.frames):
+        for part in chunks(total.frames, total.rotations):
             # The chordal mean: a sum of rotations, brought back to the nearest rotation.
             there = covered[part, None, None, None]
             whole = torch.where(there, total.rotations[part], torch.eye(3))
@@ -110,7 +105,7 @@ def _bridge(
     """Puts frames that no window covers between their neighbours that are covered, in place."""
     places = covered.nonzero().flatten()
     gaps = (~covered).nonzero().flatten()
-    for part in chunks(len(gaps)):
+    for part in chunks(len(gaps), rotations):
         frames = gaps[part]
         after = torch.searchsorted(places, frames).clamp(max=len(places) - 1)
         before = torch.searchsorted(places, frames, right=True).sub(1).clamp(min=0)
@@ -139,6 +134,7 @@ def at_times(
     known: Float[ndarray, "K"],
     wanted: Float[ndarray, "T"],
     posed: PosedBody,
+    folder: Path | None = None,
 ) -> SmplParams:
     """A motion of one shape, known at some times (s), at other times between the first and last.
 
@@ -150,9 +146,9 @@ def at_times(
     fraction = (wanted - known[after - 1]) / (known[after] - known[after - 1])
     last, share = torch.from_numpy(after), torch.from_numpy(fraction.clip(0, 1)).float()
     rest = posed.cpu().pelvis_at_rest(smpl.betas[:1])
-    turned = smpl.transl.new_zeros(len(wanted), 24, 3, 3)
+    turned = zeros((len(wanted), 24, 3, 3), folder, smpl.transl.dtype)
     moved = smpl.transl.new_zeros(len(wanted), 3)
-    for part in chunks(len(wanted)):
+    for part in chunks(len(wanted), turned, smpl.body_pose):
         begin = int(last[part][0]) - 1
         some, to = smpl[begin : int(last[part][-1]) + 1], last[part] - begin
         ends = some.rotations(), some.transl + rest

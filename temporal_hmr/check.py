@@ -51,7 +51,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     add("--format", metavar="NAME", help="ours, wham, vibe, gvhmr or phalp (told by content)")
     add("--body", type=Path, metavar="FILE", help="SMPL .pkl or .npz that the result was made with")
     add(
-        "--static-camera",
+        *("-s", "--static-camera"),
         action="store_true",
         help="the camera stood still: judge feet in its frame where there is no world",
     )

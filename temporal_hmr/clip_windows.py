@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from temporal_hmr.batch import CropWindow
 from temporal_hmr.camera import Camera
 from temporal_hmr.crops import crop_image, cut_window
 from temporal_hmr.motion import Track
+from temporal_hmr.on_disk import let_go, zeros
 from temporal_hmr.video import Frame
 
 WINDOWS_AT_ONCE = 8
@@ -33,18 +35,33 @@ class FilledTrack:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def at(self, positions: Int[ndarray, "K"]) -> "FilledTrack":
-        """Some of its frames."""
+    def at(self, positions: Int[ndarray, "K"], folder: Path | None = None) -> "FilledTrack":
+        """Some of its frames; their keypoints in a file of the folder if there is one."""
         if len(positions) == len(self):
             return self
-        values = (getattr(self, each.name)[positions] for each in fields(self))
-        return FilledTrack(*values)
+        keypoints = zeros((len(positions), *self.keypoints.shape[1:]), folder).numpy()
+        np.take(self.keypoints, positions, 0, out=keypoints, mode="clip")
+        let_go(keypoints, self.keypoints)
+        values = (self.frames, self.times, self.boxes, self.observed)
+        frames, times, boxes, observed = (each[positions] for each in values)
+        return FilledTrack(frames, times, boxes, keypoints, observed)
+
+    def without(self, some: Bool[ndarray, "T J"], folder: Path | None = None) -> "FilledTrack":
+        """As if some of its keypoints had not been seen; they lie in a file of the folder."""
+        if not some.any():
+            return self
+        keypoints = zeros(self.keypoints.shape, folder).numpy()
+        np.copyto(keypoints, self.keypoints)
+        keypoints[some] = 0
+        let_go(keypoints, self.keypoints)
+        return replace(self, keypoints=keypoints)
 
 
-def fill_frames(track: Track) -> FilledTrack:
+def fill_frames(track: Track, folder: Path | None = None) -> FilledTrack:
     """Every frame that was looked at from first to last sight, unseen ones with boxes in between.
 
     A track that does not say which were looked at has them all, unseen ones at times in between.
+    Keypoints that are put in between lie in a file of the folder, if there is one.
     """
     if track.looked_at is None or track.looked_at_times is None:
         frames = np.arange(track.frames[0], track.frames[-1] + 1)
@@ -56,8 +73,9 @@ def fill_frames(track: Track) -> FilledTrack:
     observed[position] = True
     keypoints = track.keypoints.astype(np.float32, copy=False)
     if not observed.all():
-        keypoints = np.zeros((len(frames), *track.keypoints.shape[1:]), np.float32)
+        keypoints = zeros((len(frames), *track.keypoints.shape[1:]), folder).numpy()
         keypoints[position] = track.keypoints
+        let_go(keypoints, track.keypoints)
     columns = [np.interp(times, track.times, column) for column in track.boxes.T]
     return FilledTrack(frames, times, np.stack(columns, -1).astype(np.float32), keypoints, observed)
 
@@ -97,6 +115,7 @@ def windows(
     for first in range(0, len(starts), WINDOWS_AT_ONCE):
         chunk = starts[first : first + WINDOWS_AT_ONCE]
         yield chunk, _cut(seen, chunk, length, camera)
+        let_go(seen.keypoints)
 
 
 def windows_with_images(

@@ -39,7 +39,7 @@ def follow(
     """Look at every frame. Nobody is followed from one shot into the next.
 
     What the detector finds goes into the journal, and what is there already is not looked for
-    again. `watch` is shown the frames too.
+    again; keypoints lie in files beside it. `watch` is shown the frames too.
     """
     tracker, shots, seeing = Tracker(), CutDetector(), RecalledPeople(detector, journal)
     numbers, times, cuts = array("q"), array("d"), array("q")
@@ -55,4 +55,4 @@ def follow(
         numbers.append(frame.index)
         times.append(frame.time)
     arrays = (np.array(each) for each in (numbers, times, cuts))
-    return Followed(tracker.tracks(), *arrays)
+    return Followed(tracker.tracks(None if journal is None else journal.folder), *arrays)

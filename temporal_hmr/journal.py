@@ -39,6 +39,11 @@ class Journal:
     def __exit__(self, *_) -> None:
         self.close()
 
+    @property
+    def folder(self) -> Path:
+        """Where it lies, and where there is room for more."""
+        return self._path.parent
+
     def close(self) -> None:
         """What was recorded stays; closing twice does nothing."""
         if self._file is not None:

@@ -1,7 +1,8 @@
-"""Memory after detection: long clips take what their results take, and nothing else that grows.
+"""Memory after detection does not grow with a clip: what does lies in files.
 
-Arrays are counted by tracemalloc, which does not see tensors; of those, the sizes that any
-operation makes are noted. Both are exact, as the memory of a process is not.
+Without a folder for those, it grows by the result and nothing else. Arrays are counted by
+tracemalloc, which does not see tensors; of those, the sizes that any operation makes are noted,
+unless they are in a file. Both are exact, as the memory of a process is not.
 """
 
 import tracemalloc
@@ -20,11 +21,18 @@ from temporal_hmr.blending import at_times
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
+from temporal_hmr.checks.reading import Given
+from temporal_hmr.checks.run import CheckSettings, check_people
+from temporal_hmr.clip_windows import fill_frames
 from temporal_hmr.confidence import Seen, joint_confidence, seconds_away
+from temporal_hmr.interchange.ours import read_ours
+from temporal_hmr.journal import Journal
+from temporal_hmr.keypoint_fit.clip import Clip
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.output.npz import load_motion, save_motion
 from temporal_hmr.recover import load_model, recover
+from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import BLAZEPOSE23
 
@@ -36,7 +44,7 @@ ROTATIONS = 24 * 9 * 4
 
 
 class TensorSizes(TorchFunctionMode):
-    """Notes the bytes of all tensors that operations make anew."""
+    """Notes the bytes of all tensors that operations make anew in memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +55,9 @@ class TensorSizes(TorchFunctionMode):
         known = {id_of(each) for each in tree_leaves((args, kwargs)) if torch.is_tensor(each)}
         for each in tree_leaves(made):
             if torch.is_tensor(each) and id_of(each) not in known:
-                self.sizes.add(each.untyped_storage().nbytes())
+                storage = each.untyped_storage()
+                if storage.filename is None:
+                    self.sizes.add(storage.nbytes())
         return made
 
 
@@ -68,7 +78,7 @@ def taken(work: Callable[[], object]) -> tuple[int, set[int]]:
 
 @pytest.fixture(autouse=True)
 def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("temporal_hmr.blending.FRAMES_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr("temporal_hmr.on_disk.FRAMES_AT_ONCE", AT_ONCE)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +160,31 @@ class TestRecover:
         assert more - arrays < 1.3 * result * (LONG - SHORT)
         assert max(sizes - usual) <= ROTATIONS * LONG
 
+    def test_beside_a_journal_it_hardly_grows(self, model: Hmr, body, tmp_path: Path) -> None:
+        def work(frames: int) -> None:
+            journal = Journal(tmp_path / f"{frames}.jsonl", "")
+            with journal:
+                recover(model, body, track(frames), CAMERA, 30.0, fit=None, journal=journal)
+
+        (arrays, usual), (more, sizes) = (
+            taken(lambda frames=frames: work(frames)) for frames in (SHORT, LONG // 2)
+        )
+        # Of each frame its keypoints, which are the track's own, and numbers, times and boxes.
+        assert more - arrays < (2 * 4 * 69 + 150) * (LONG // 2 - SHORT)
+        assert max(sizes - usual) < ROTATIONS * LONG / 10
+        assert [path.suffix for path in tmp_path.iterdir()] == [".jsonl", ".jsonl"]
+
+    def test_beside_a_journal_it_is_the_same(self, model: Hmr, body, tmp_path: Path) -> None:
+        seen, fit = track(40), Reprojection(steps=1)
+        with Journal(tmp_path / "bodies.jsonl", "") as journal:
+            found = recover(model, body, seen, CAMERA, 30.0, fit=fit, journal=journal)
+        usual = recover(model, body, seen, CAMERA, 30.0, fit=fit)
+        assert found.smpl.body_pose.untyped_storage().filename is not None
+        assert torch.equal(found.smpl.rotations(), usual.smpl.rotations())
+        assert torch.equal(found.smpl.transl, usual.smpl.transl)
+        for name in ("joints", "keypoints", "joint_confidence", "confidence"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(usual, name))
+
     def test_confidence_some_frames_at_a_time_is_that_of_all_at_once(
         self, model: Hmr, body, posed: PosedBody
     ) -> None:
@@ -162,8 +197,20 @@ class TestRecover:
         np.testing.assert_allclose(motion.joint_confidence, joint_confidence(seen), atol=1e-6)
 
 
+def test_keypoints_weighed_some_frames_at_a_time_are_weighed_as_all_at_once(
+    posed: PosedBody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = fill_frames(track(2 * AT_ONCE + 7))
+    where = seen, CAMERA, posed, BLAZEPOSE23, Reprojection()
+    parts = Clip.of(motion_of(len(seen)).smpl, *where).evidence
+    monkeypatch.setattr("temporal_hmr.on_disk.FRAMES_AT_ONCE", LONG)
+    whole = Clip.of(motion_of(len(seen)).smpl, *where).evidence
+    for name in ("pixels", "metres_per_pixel", "sigma", "weight", "seen", "unrest", "commotion"):
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name), msg=name)
+
+
 class TestSave:
-    def test_it_grows_by_the_poses_alone(self, tmp_path: Path) -> None:
+    def test_it_does_not_grow(self, tmp_path: Path) -> None:
         motions = {frames: motion_of(frames) for frames in (SHORT, LONG)}
         (arrays, usual), (more, sizes) = (
             taken(
@@ -171,8 +218,7 @@ class TestSave:
             )
             for frames in (SHORT, LONG)
         )
-        # Poses, and their halves on the way to the file, of which numpy holds 16 MiB at most.
-        assert more - arrays < 3.1 * 4 * 72 * (LONG - SHORT)
+        assert more - arrays < 4 * 72 / 8 * (LONG - SHORT), "an eighth of the poses"
         assert sizes == usual
 
     def test_poses_some_frames_at_a_time_are_those_of_all_at_once(self, tmp_path: Path) -> None:
@@ -182,6 +228,30 @@ class TestSave:
             np.testing.assert_allclose(stored["poses"], motion.smpl.poses().numpy(), atol=1e-6)
         read = load_motion(tmp_path / "p.npz").smpl
         assert (read.rotations() - motion.smpl.rotations()).abs().max() < 1e-5
+
+
+class TestCheck:
+    def test_in_parts_it_finds_the_same_and_hardly_grows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        exact, path = load_body(dtype=torch.float64), tmp_path / "p.npz"
+        settings = CheckSettings(static_camera=True)
+
+        def report() -> object:
+            given = [Given(motion, exact, True) for motion in read_ours(path)]
+            return check_people(given, settings)
+
+        found = {}
+        for frames in (SHORT, LONG // 2):
+            save_motion(motion_of(frames), path, PROVENANCE)
+            found[frames] = taken(report)
+        (arrays, usual), (more, sizes) = found.values()
+        # A person's float64 rotations alone would be 1728 bytes a frame.
+        assert more - arrays < 700 * (LONG // 2 - SHORT)
+        assert max(sizes - usual, default=0) < ROTATIONS * LONG / 8
+        parts = report()
+        monkeypatch.setattr("temporal_hmr.on_disk.FRAMES_AT_ONCE", LONG)
+        assert repr(report()) == repr(parts)
 
 
 def test_motion_between_known_frames_takes_no_copy_of_all(posed: PosedBody) -> None:

@@ -6,7 +6,8 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from temporal_hmr.checks.findings import Finding, Signal, found, not_judged
-from temporal_hmr.checks.subject import Subject
+from temporal_hmr.checks.parts import in_parts
+from temporal_hmr.checks.subject import Subject, steps
 from temporal_hmr.checks.thresholds import Thresholds
 from temporal_hmr.rotation import geodesic_angle
 from temporal_hmr.skeleton import SMPL24, mirrored
@@ -39,7 +40,8 @@ def flip_findings(subject: Subject, thresholds: Thresholds) -> list[Finding]:
         _label(bool(turn), [limb for limb, rows in exchanges.items() if rows[row]])
         for row, turn in enumerate(turns)
     ]
-    values = np.where(np.isfinite(subject.steps(subject.rooted)).all((1, 2)), flipped, np.nan)
+    known = in_parts(lambda some: np.isfinite(steps(some)).all((1, 2)), subject.rooted, reach=1)
+    values = np.where(known, flipped, np.nan)
     signal = Signal(values, subject.clock, labels)
     moments = signal.moments(0.5)
     count = float(len(moments)) if np.isfinite(values).any() else np.nan
@@ -53,12 +55,16 @@ def _turns(subject: Subject, flip_angle: float) -> Bool[ndarray, "T"]:
     part in that, the largest is the flip.
     """
     reach = max(1, int(FLIP_SECONDS * subject.fps + 1e-6))
-    single = _angles(subject.orientation, 1)
+
+    def angles(span: int) -> Float[ndarray, "T"]:
+        return in_parts(lambda some: _angles(some, span), subject.orientation, reach=span)
+
+    single = angles(1)
     flipped = np.zeros(len(subject), bool)
     whole = np.zeros(len(subject), bool)
     for span in range(1, reach + 1):
         with np.errstate(invalid="ignore"):
-            ends = np.flatnonzero(_angles(subject.orientation, span) > flip_angle)
+            ends = np.flatnonzero(angles(span) > flip_angle)
         for end in ends:
             steps = np.arange(end - span + 1, end + 1)
             # A narrower window has found this one already.
@@ -89,17 +95,21 @@ def _exchanged(subject: Subject, limb: str, thresholds: Thresholds) -> Bool[ndar
     left = _LIMBS[limb]
     right = tuple(mirrored(joint) for joint in left)
     own, other = SMPL24.indices(*left, *right), SMPL24.indices(*right, *left)
-    local = subject.rooted @ subject.orientation
-    before, now = local[:-1], local[1:, own]
-    kept = np.linalg.norm(now - before[:, own], axis=-1).mean(1)
-    swapped = np.minimum(
-        np.linalg.norm(now - before[:, other], axis=-1).mean(1),
-        np.linalg.norm(now - before[:, other] * np.array([-1.0, 1.0, 1.0]), axis=-1).mean(1),
-    )
     least = max(thresholds.flip_distance, thresholds.flip_speed / subject.fps)
-    with np.errstate(invalid="ignore"):
-        changed = (kept > least) & (swapped < thresholds.flip_ratio * kept)
-    return np.concatenate([[False], changed])
+
+    def changed(rooted: ndarray, orientation: ndarray) -> ndarray:
+        local = rooted @ orientation
+        before, now = local[:-1], local[1:, own]
+        kept = np.linalg.norm(now - before[:, own], axis=-1).mean(1)
+        swapped = np.minimum(
+            np.linalg.norm(now - before[:, other], axis=-1).mean(1),
+            np.linalg.norm(now - before[:, other] * np.array([-1.0, 1.0, 1.0]), axis=-1).mean(1),
+        )
+        with np.errstate(invalid="ignore"):
+            found = (kept > least) & (swapped < thresholds.flip_ratio * kept)
+        return np.concatenate([[False], found])
+
+    return in_parts(changed, subject.rooted, subject.orientation, reach=1)
 
 
 def _label(turned: bool, limbs: list[str]) -> str:

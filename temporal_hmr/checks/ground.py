@@ -5,8 +5,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from temporal_hmr.checks.findings import Finding, Moment, Signal, found, not_judged, with_remarks
-from temporal_hmr.checks.plane import Ground, estimate_ground, soles
-from temporal_hmr.checks.subject import Place, Subject
+from temporal_hmr.checks.parts import in_parts
+from temporal_hmr.checks.plane import Ground, estimate_ground, soles_of
+from temporal_hmr.checks.subject import Place, Subject, velocities
 from temporal_hmr.checks.thresholds import Thresholds
 
 _NAMES = (("foot_skate", "m/s"), ("foot_slide", "s"), ("penetration", "mm"), ("foot_sunk", "mm"))
@@ -46,13 +47,18 @@ def support_speed(
     That is the slowest of the foot points that are low in both frames: while one foot stands, the
     other may go where it likes. NaN while both are in the air.
     """
-    feet = soles(place, ground.normal)
-    speeds = ground.along(subject.velocities(feet))
-    with np.errstate(invalid="ignore"):
-        low = ground.heights(feet) < contact_height
-    stays_low = low & np.concatenate([low[:1], low[:-1]])
-    slowest = np.where(stays_low & np.isfinite(speeds), speeds, np.inf).min(1)
-    return np.where(np.isfinite(slowest), slowest, np.nan)
+    feet_of = soles_of(place, ground.normal)
+
+    def slowest(points: ndarray, intervals: ndarray) -> ndarray:
+        feet = feet_of(points)
+        speeds = ground.along(velocities(feet, intervals))
+        with np.errstate(invalid="ignore"):
+            low = ground.heights(feet) < contact_height
+        stays_low = low & np.concatenate([low[:1], low[:-1]])
+        found = np.where(stays_low & np.isfinite(speeds), speeds, np.inf).min(1)
+        return np.where(np.isfinite(found), found, np.nan)
+
+    return in_parts(slowest, place.points, subject.clock.intervals, reach=1)
 
 
 def _skating(
@@ -93,8 +99,12 @@ def _skate(
 
 def _penetration(subject: Subject, place: Place, ground: Ground, thresholds: Thresholds) -> Finding:
     """How deep the lowest joint or foot point is below the ground: mean over all frames."""
-    points = np.concatenate([place.joints, soles(place, ground.normal)], 1)
-    signal = _depth(subject, ground.heights(points).min(1))
+    feet_of = soles_of(place, ground.normal)
+
+    def lowest(joints: ndarray, points: ndarray) -> ndarray:
+        return ground.heights(np.concatenate([joints, feet_of(points)], 1)).min(1)
+
+    signal = _depth(subject, in_parts(lowest, place.joints, place.points))
     limits = thresholds.limits("penetration")
     moments = signal.moments(thresholds.foot_sunk_fail)
     finding = found("penetration", signal.mean(), "mm", limits, signal, moments)
@@ -106,8 +116,12 @@ def _sunk(subject: Subject, place: Place, ground: Ground, thresholds: Thresholds
 
     Toes alone may dip below the plane when somebody rolls over them: bodies have stiff toes.
     """
-    heights = ground.heights(soles(place, ground.normal))
-    signal = _depth(subject, heights.reshape(len(subject), 2, -1).max(2).min(1))
+    feet_of = soles_of(place, ground.normal)
+
+    def highest_of_lower(points: ndarray) -> ndarray:
+        return ground.heights(feet_of(points)).reshape(len(points), 2, -1).max(2).min(1)
+
+    signal = _depth(subject, in_parts(highest_of_lower, place.points))
     limits = thresholds.limits("foot_sunk")
     return found("foot_sunk", signal.highest(), "mm", limits, signal, signal.moments(limits.warn))
 

@@ -7,10 +7,11 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from temporal_hmr.checks.findings import Finding, Signal, found
-from temporal_hmr.checks.smoothness import jumps
-from temporal_hmr.checks.subject import Subject
+from temporal_hmr.checks.parts import in_parts
+from temporal_hmr.checks.smoothness import jumps, pelvis_path
+from temporal_hmr.checks.subject import Subject, steps, velocities
 from temporal_hmr.checks.thresholds import Thresholds
-from temporal_hmr.skeleton import SMPL24
+from temporal_hmr.on_disk import let_go
 
 _LONGEST_BLINK = 0.5
 """Seconds that two people may be out of sight together and still be compared before and after."""
@@ -50,8 +51,8 @@ def swaps(first: Subject, second: Subject, thresholds: Thresholds) -> list[int]:
     """
     frames = np.intersect1d(_seen(first), _seen(second))
     times = first.clock.times[first.rows_of(frames)]
-    kept_bodies, crossed_bodies = _costs(*_bodies(first, second, frames))
-    kept_boxes, crossed_boxes = _costs(*_boxes(first, second, frames))
+    kept_bodies, crossed_bodies = _body_costs(first, second, frames)
+    kept_boxes, crossed_boxes = _costs(*_boxes(first, second, frames))[1:].T
     near = np.diff(times) <= _WITHIN_ROUNDING + max(1 / min(first.fps, second.fps), _LONGEST_BLINK)
     found_rows = np.zeros(max(len(frames) - 1, 0), bool)
     for kept, crossed, least in (
@@ -68,17 +69,23 @@ def _seen(subject: Subject) -> ndarray:
     return subject.clock.numbers[subject.finite & ~subject.filled]
 
 
-def _bodies(
+def _body_costs(
     first: Subject, second: Subject, frames: ndarray
-) -> tuple[Float[ndarray, "N 24 3"], Float[ndarray, "N 24 3"]]:
-    """Joints of both before the camera, the one frame that they are sure to share."""
+) -> tuple[Float[ndarray, "N-1"], Float[ndarray, "N-1"]]:
+    """Of joints before the camera, the one place that both are sure to share."""
     if first.camera_place is None or second.camera_place is None:
-        nothing = np.full((len(frames), len(SMPL24), 3), np.nan)
+        nothing = np.full(max(len(frames) - 1, 0), np.nan)
         return nothing, nothing
-    return (
-        first.camera_place.joints[first.rows_of(frames)],
-        second.camera_place.joints[second.rows_of(frames)],
-    )
+    one, two = first.camera_place.joints, second.camera_place.joints
+
+    def costs(rows_of_one: ndarray, rows_of_two: ndarray) -> ndarray:
+        found = _costs(one[rows_of_one], two[rows_of_two])
+        let_go(one, two)
+        return found
+
+    rows = first.rows_of(frames), second.rows_of(frames)
+    kept, crossed = in_parts(costs, *rows, reach=2)[1:].T
+    return kept, crossed
 
 
 def _boxes(
@@ -102,14 +109,17 @@ def _boxes(
 
 def _costs(
     first: Float[ndarray, "N P D"], second: Float[ndarray, "N P D"]
-) -> tuple[Float[ndarray, "N-1"], Float[ndarray, "N-1"]]:
-    """Mean distances of points over both people if each goes on as themselves, or as the other."""
+) -> Float[ndarray, "N 2"]:
+    """Mean distances of points over both people if each goes on as themselves, or as the other.
+
+    From the row before; NaN at the first.
+    """
     kept = 0.5 * (_gone_on(first) + _gone_on(second))
     crossed = 0.5 * (
         np.linalg.norm(second[1:] - first[:-1], axis=-1).mean(1)
         + np.linalg.norm(first[1:] - second[:-1], axis=-1).mean(1)
     )
-    return kept, crossed
+    return np.pad(np.stack([kept, crossed], 1), ((1, 0), (0, 0)), constant_values=np.nan)
 
 
 def _gone_on(points: Float[ndarray, "N P D"]) -> Float[ndarray, "N-1"]:
@@ -140,12 +150,14 @@ def _signs(subject: Subject, thresholds: Thresholds) -> tuple[Bool[ndarray, "T"]
     none = np.full(len(subject), np.nan)
     place = subject.world_place or subject.camera_place
     pelvis = none if place is None else _pelvis_jumps(subject, place.joints)
-    pose = np.linalg.norm(subject.steps(subject.rooted), axis=-1).mean(1)
-    shape = np.abs(subject.steps(subject.betas)).max(1)
+    pose = in_parts(
+        lambda some: np.linalg.norm(steps(some), axis=-1).mean(1), subject.rooted, reach=1
+    )
+    shape = in_parts(lambda some: np.abs(steps(some)).max(1), subject.betas, reach=1)
     size = none
     if subject.boxes is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
-            size = np.abs(subject.steps(np.log(subject.boxes[:, 3] - subject.boxes[:, 1])))
+            size = np.abs(steps(np.log(subject.boxes[:, 3] - subject.boxes[:, 1])))
     with np.errstate(invalid="ignore"):
         return (
             pelvis > thresholds.pelvis_jump_fail,
@@ -156,5 +168,5 @@ def _signs(subject: Subject, thresholds: Thresholds) -> tuple[Bool[ndarray, "T"]
 
 
 def _pelvis_jumps(subject: Subject, joints: Float[ndarray, "T 24 3"]) -> Float[ndarray, "T"]:
-    path = joints[:, [SMPL24.index("pelvis")]]
-    return jumps(subject.velocities(path))[:, 0]
+    path, intervals = pelvis_path(joints), subject.clock.intervals
+    return in_parts(lambda *some: jumps(velocities(*some))[:, 0], path, intervals, reach=3)

@@ -1,11 +1,13 @@
 """The ground that somebody walks on, estimated from where their feet come to rest."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from temporal_hmr.checks.parts import in_parts
 from temporal_hmr.checks.subject import Place
 from temporal_hmr.skeleton import COCO23, SMPL24
 
@@ -57,7 +59,13 @@ class Ground:
 
 def soles(place: Place, normal: Float[ndarray, "3"]) -> Float[ndarray, "T 6 3"]:
     """The foot points, each lowered by its height above the sole: level when a foot is flat."""
-    return place.points[:, FEET] - place.rest_heights[FEET][:, None] * normal
+    return in_parts(soles_of(place, normal), place.points)
+
+
+def soles_of(place: Place, normal: Float[ndarray, "3"]) -> Callable[[ndarray], ndarray]:
+    """The same of the points of some of the frames."""
+    lowered = place.rest_heights[FEET][:, None] * normal
+    return lambda points: points[:, FEET] - lowered
 
 
 def estimate_ground(
@@ -127,8 +135,9 @@ def _angle(first: Float[ndarray, "3"], second: Float[ndarray, "3"]) -> float:
 def _body_up(place: Place) -> Float[ndarray, "3"] | str:
     """Mean direction from between the ankles to the neck."""
     neck, left, right = SMPL24.indices("neck", "left_ankle", "right_ankle")
-    joints = place.joints
-    spine = joints[:, neck] - 0.5 * (joints[:, left] + joints[:, right])
+    spine = in_parts(
+        lambda joints: joints[:, neck] - 0.5 * (joints[:, left] + joints[:, right]), place.joints
+    )
     spine = spine[np.isfinite(spine).all(1)]
     if not len(spine):
         return "there are no good frames"
@@ -142,14 +151,21 @@ def _resting(place: Place, normal: Float[ndarray, "3"], fps: float) -> Float[nda
 
     Where everything shakes so much that fewer than a quarter do, the calmest quarter.
     """
-    feet = soles(place, normal)
-    heights = feet @ normal
-    lowest = np.where(np.isnan(heights), np.inf, heights).argmin(1)
-    rows = np.arange(len(feet))
-    height, point = heights[rows, lowest], feet[rows, lowest]
-    rise = np.full(len(feet), np.inf)
-    rise[1:] = np.abs(heights[rows[1:], lowest[1:]] - heights[rows[:-1], lowest[1:]]) * fps
-    rise = np.where(np.isnan(rise) | np.isnan(height), np.inf, rise)
+    feet_of = soles_of(place, normal)
+
+    def lowest_points(points: ndarray) -> ndarray:
+        feet = feet_of(points)
+        heights = feet @ normal
+        lowest = np.where(np.isnan(heights), np.inf, heights).argmin(1)
+        rows = np.arange(len(feet))
+        height, point = heights[rows, lowest], feet[rows, lowest]
+        rise = np.full(len(feet), np.inf)
+        rise[1:] = np.abs(heights[rows[1:], lowest[1:]] - heights[rows[:-1], lowest[1:]]) * fps
+        rise = np.where(np.isnan(rise) | np.isnan(height), np.inf, rise)
+        return np.column_stack([rise, point])
+
+    found = in_parts(lowest_points, place.points, reach=1)
+    rise, point = found[:, 0], found[:, 1:]
     known = np.isfinite(rise)
     if not known.any():
         return point[known]

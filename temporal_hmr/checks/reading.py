@@ -66,7 +66,7 @@ def _listed(summary: Path) -> list[str]:
     try:
         people = json.loads(summary.read_text(encoding="utf-8"))["people"]
         return [Path(person["file"]).name for person in people]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{summary} is damaged: it does not list the files of the people; give one npz instead"
         ) from error
@@ -93,5 +93,5 @@ def _named_body(file: Path) -> str:
     try:
         meta = read_arrays(file, lambda names: [name for name in names if name == "meta"])["meta"]
         return str(json.loads(str(meta))["body"])
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{file} does not say on which body it was made: track anew") from error

@@ -5,8 +5,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from temporal_hmr.checks.findings import Finding, Limits, Signal, found, not_judged, with_remarks
-from temporal_hmr.checks.subject import Subject
+from temporal_hmr.checks.parts import in_parts
+from temporal_hmr.checks.subject import Subject, steps, velocities
 from temporal_hmr.checks.thresholds import Thresholds
+from temporal_hmr.checks.timing import derivative
 from temporal_hmr.skeleton import SMPL24
 
 ROOT_RELATIVE = "root-relative"
@@ -27,10 +29,9 @@ def smoothness_findings(subject: Subject, thresholds: Thresholds) -> list[Findin
     ]
     findings.append(with_remarks(_jitter_burst(subject, thresholds), ROOT_RELATIVE))
     for space, joints in known.items():
-        path = joints[:, [_PELVIS]]
         findings += [
             with_remarks(finding, space)
-            for finding in _teleports(subject, path, "pelvis", thresholds)
+            for finding in _teleports(subject, pelvis_path(joints), "pelvis", thresholds)
         ]
     if not known:
         why = "the file gives no place, only poses"
@@ -77,22 +78,36 @@ def _jitter_burst(subject: Subject, thresholds: Thresholds) -> Finding:
 
 def _jitter_signal(subject: Subject, joints: Float[ndarray, "T 24 3"]) -> Signal:
     """As `metrics.jitter` defines it, with the times of the frames in the place of a rate."""
-    sizes = np.linalg.norm(subject.clock.derivative(joints, 3), axis=-1)
-    return Signal(sizes.mean(1) / _JITTER_UNIT, subject.clock)
+
+    def mean_sizes(some: ndarray, intervals: ndarray) -> ndarray:
+        return np.linalg.norm(derivative(some, intervals, 3), axis=-1).mean(1)
+
+    sizes = in_parts(mean_sizes, joints, subject.clock.intervals, reach=3)
+    return Signal(sizes / _JITTER_UNIT, subject.clock)
+
+
+def pelvis_path(joints: Float[ndarray, "T 24 3"]) -> Float[ndarray, "T 1 3"]:
+    """The pelvis alone."""
+    return in_parts(lambda some: some[:, [_PELVIS]], joints)
 
 
 def _teleports(
     subject: Subject, points: Float[ndarray, "T P 3"], kind: str, thresholds: Thresholds
 ) -> list[Finding]:
     """The fastest step, and the step that stands out most from those around it; both m/s."""
-    steps = subject.velocities(points)
+
+    def worst(some: ndarray, intervals: ndarray) -> ndarray:
+        moved = velocities(some, intervals)
+        return np.hstack([_worst(np.linalg.norm(moved, axis=-1)), _worst(jumps(moved))])
+
     names = SMPL24.joints if kind == "joint" else ("",)
+    columns = in_parts(worst, points, subject.clock.intervals, reach=3).T
     findings = []
-    for name, sizes in (
-        (f"{kind}_speed", np.linalg.norm(steps, axis=-1)),
-        (f"{kind}_jump", jumps(steps)),
+    for name, values, joints in (
+        (f"{kind}_speed", *columns[:2]),
+        (f"{kind}_jump", *columns[2:]),
     ):
-        signal = _over_joints(subject, sizes, names)
+        signal = Signal(values, subject.clock, [names[int(joint)] for joint in joints])
         limits = thresholds.limits(name)
         moments = signal.moments(limits.warn)
         findings.append(found(name, signal.highest(), "m/s", limits, signal, moments))
@@ -115,16 +130,17 @@ def jumps(steps: Float[ndarray, "T P 3"]) -> Float[ndarray, "T P"]:
     return np.where(known, sizes, np.nan)
 
 
-def _over_joints(subject: Subject, sizes: Float[ndarray, "T P"], names: tuple[str, ...]) -> Signal:
-    """The worst joint of every frame."""
+def _worst(sizes: Float[ndarray, "T P"]) -> Float[ndarray, "T 2"]:
+    """The greatest of every frame, and which that is."""
     worst = np.where(np.isnan(sizes), -1.0, sizes).argmax(1)
-    values = sizes[np.arange(len(sizes)), worst]
-    return Signal(values, subject.clock, [names[joint] for joint in worst])
+    return np.stack([sizes[np.arange(len(sizes)), worst], worst], 1)
 
 
 def _frozen(subject: Subject, thresholds: Thresholds) -> list[Finding]:
     """The longest time for which one pose is repeated, and how many frames repeat the last one."""
-    moved = np.linalg.norm(subject.steps(subject.rooted), axis=-1).max(1)
+    moved = in_parts(
+        lambda some: np.linalg.norm(steps(some), axis=-1).max(1), subject.rooted, reach=1
+    )
     repeats = np.where(np.isnan(moved), np.nan, moved < thresholds.frozen_motion)
     signal = Signal(repeats, subject.clock)
     moments = signal.moments(0.5)

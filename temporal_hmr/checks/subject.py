@@ -5,7 +5,8 @@ is computed from them is NaN too, and a comparison with NaN flags nothing. So no
 is ever taken across a gap.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,11 +21,11 @@ from temporal_hmr.camera import Camera
 from temporal_hmr.checks.timing import Clock, frame_step
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import PredictedMotion
+from temporal_hmr.on_disk import chunks, scratch, zeros
 from temporal_hmr.skeleton import BLAZEPOSE23, SMPL24, Skeleton
 
-BODIES_AT_ONCE = 2048
 MOST_FRAMES = 400_000
-"""Of a clip, from first to last: hours of video. All that is judged of them is held in memory."""
+"""Of a clip, from first to last: hours of video, of each frame of which 4 kB lie on the disk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +84,17 @@ class Subject:
         """Where frames of these numbers stand."""
         return np.searchsorted(self.clock.numbers, frames)
 
-    def steps(self, values: Float[ndarray, "T *n"]) -> Float[ndarray, "T *n"]:
-        """Differences to the frame before, each at the later frame; NaN at the first."""
-        return np.concatenate([np.full_like(values[:1], np.nan), np.diff(values, axis=0)])
 
-    def velocities(self, values: Float[ndarray, "T *n"]) -> Float[ndarray, "T *n"]:
-        """The same per second."""
-        return self.steps(values) / self.clock.intervals.reshape(-1, *[1] * (values.ndim - 1))
+def steps(values: Float[ndarray, "T *n"]) -> Float[ndarray, "T *n"]:
+    """Differences to the frame before, each at the later frame; NaN at the first."""
+    return np.concatenate([np.full_like(values[:1], np.nan), np.diff(values, axis=0)])
+
+
+def velocities(
+    values: Float[ndarray, "T *n"], intervals: Float[ndarray, "T"]
+) -> Float[ndarray, "T *n"]:
+    """The same per second, of frames whose intervals from the frame before are given."""
+    return steps(values) / intervals.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def prepare(
@@ -115,11 +120,7 @@ def prepare(
     good &= True if world is None else _finite(world, with_place=True)
     dense = _Dense(rows, len(clock), good)
     filled = np.zeros(len(rows), bool) if motion.filled is None else motion.filled
-    relative = SmplParams(
-        smpl.global_orient, smpl.body_pose, smpl.betas, torch.zeros_like(smpl.transl)
-    )
     posing = _Posing(body, own_body, dense, motion.skeleton)
-    rooted = posing.place(relative).joints
     return Subject(
         name=motion.name,
         clock=clock,
@@ -127,7 +128,7 @@ def prepare(
         finite=dense.flags(good),
         filled=dense.flags(filled),
         tells_filled=motion.filled is not None,
-        rooted=rooted - rooted[:, [SMPL24.index("pelvis")]],
+        rooted=posing.rooted(smpl),
         orientation=dense.numbers(smpl.global_orient.numpy()),
         betas=dense.numbers(smpl.betas.numpy()),
         own_body=own_body,
@@ -144,17 +145,27 @@ class _Dense:
     """Puts the rows of a file at their frames."""
 
     def __init__(self, rows: ndarray, length: int, good: Bool[ndarray, "N"]) -> None:
-        self.rows, self.length, self.good = rows, length, good
+        self.rows, self.length = rows, length
+        self.good = np.flatnonzero(good)
 
     def numbers(self, values: Float[ndarray, "N *n"]) -> Float[ndarray, "T *n"]:
         """NaN in frames that are missing or have anything not finite in them."""
-        return self.of_good(np.asarray(values, np.float64)[self.good])
-
-    def of_good(self, values: Float[ndarray, "G *n"]) -> Float[ndarray, "T *n"]:
-        """The same for values of the good rows only."""
-        full = np.full((self.length, *values.shape[1:]), np.nan)
-        full[self.rows[self.good]] = values
+        full = self.unknown(*values.shape[1:])
+        for good, places in self.parts(values, full):
+            full[places] = values[good]
         return full
+
+    def unknown(self, *shape: int) -> Float[ndarray, "T *n"]:
+        """NaN in all frames, on the disk."""
+        full = zeros((self.length, *shape), scratch(), torch.float64).numpy()
+        for part in chunks(self.length, full):
+            full[part] = np.nan
+        return full
+
+    def parts(self, *touched: ndarray | Tensor) -> Iterator[tuple[ndarray, ndarray]]:
+        """The good rows, some at a time, and their frames' places; see `on_disk.chunks`."""
+        for part in chunks(len(self.good), *touched):
+            yield self.good[part], self.rows[self.good[part]]
 
     def flags(self, values: Bool[ndarray, "N"]) -> Bool[ndarray, "T"]:
         """False in missing frames."""
@@ -201,9 +212,13 @@ def _clock(motion: PredictedMotion, fallback_fps: float, step: int) -> tuple[nda
 
 
 def _finite(smpl: SmplParams, with_place: bool) -> Bool[ndarray, "N"]:
-    parts = [smpl.global_orient, smpl.body_pose, smpl.betas]
-    parts += [smpl.transl] if with_place else []
-    return torch.stack([part.isfinite().flatten(1).all(1) for part in parts]).all(0).numpy()
+    values = [smpl.global_orient, smpl.body_pose, smpl.betas]
+    values += [smpl.transl] if with_place else []
+    finite = np.zeros(len(smpl.transl), bool)
+    for part in chunks(len(finite), smpl.body_pose):
+        known = [each[part].isfinite().flatten(1).all(1) for each in values]
+        finite[part] = torch.stack(known).all(0).numpy()
+    return finite
 
 
 class _Posing:
@@ -220,24 +235,34 @@ class _Posing:
 
     def place(self, smpl: SmplParams) -> Place:
         """Joints and keypoints of the poses of a file."""
-        good = smpl[torch.from_numpy(self.dense.good)]
-        betas = good.betas if self.own_body else torch.zeros_like(good.betas)
-        good = SmplParams(good.global_orient, good.body_pose, betas, good.transl)
-        joints: list[Tensor] = []
-        points: list[Tensor] = []
-        # An empty block, where there is nothing, has the right shape.
-        for first in range(0, max(len(betas), 1), BODIES_AT_ONCE):
-            block = good[first : first + BODIES_AT_ONCE]
-            joints.append(self.body.joints(block))
-            points.append(self.body.regress(block, self.regressor))
-        return Place(
-            joints=self.dense.of_good(torch.cat(joints).numpy()),
-            points=self.dense.of_good(torch.cat(points).numpy()),
-            rest_heights=self._rest_heights(betas),
+        joints, points = (
+            self.dense.unknown(24, 3),
+            self.dense.unknown(len(self.regressor.shares), 3),
         )
+        for good, places in self.dense.parts(smpl.body_pose, joints, points):
+            some = self._some(smpl, good)
+            joints[places] = self.body.joints(some).numpy()
+            points[places] = self.body.regress(some, self.regressor).numpy()
+        return Place(joints, points, self._rest_heights(smpl.betas))
+
+    def rooted(self, smpl: SmplParams) -> Float[ndarray, "T 24 3"]:
+        """Joints relative to the pelvis."""
+        rooted = self.dense.unknown(24, 3)
+        for good, places in self.dense.parts(smpl.body_pose, rooted):
+            some = self._some(smpl, good)
+            still = replace(some, transl=torch.zeros_like(some.transl))
+            joints = self.body.joints(still).numpy()
+            rooted[places] = joints - joints[:, [SMPL24.index("pelvis")]]
+        return rooted
+
+    def _some(self, smpl: SmplParams, rows: Int[ndarray, "n"]) -> SmplParams:
+        some = smpl[torch.from_numpy(rows)]
+        return some if self.own_body else replace(some, betas=torch.zeros_like(some.betas))
 
     def _rest_heights(self, betas: Float[Tensor, "N 10"]) -> Float[ndarray, "23"]:
         """For the median shape; the zero pose stands upright on flat feet, y up."""
+        betas = betas[torch.from_numpy(self.dense.good)]
+        betas = betas if self.own_body else torch.zeros_like(betas)
         usual = betas.median(0).values if len(betas) else betas.new_zeros(betas.shape[-1])
         upright = torch.eye(3, dtype=betas.dtype)
         rest = SmplParams(upright, upright.expand(23, 3, 3), usual, torch.zeros_like(usual[:3]))

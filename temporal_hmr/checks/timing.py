@@ -56,15 +56,22 @@ class Clock:
 
         Each stands at the middle one of its `order + 1` frames, rounded down; NaN at the ends.
         """
-        found, full = values, np.full(values.shape, np.nan)
-        count = len(values) - order
-        if count <= 0:
-            return full
-        for number in range(1, order + 1):
-            span = np.convolve(self.intervals[1:], np.ones(number), "valid")
-            found = number * np.diff(found, axis=0) / span.reshape(-1, *[1] * (values.ndim - 1))
-        full[order // 2 : order // 2 + count] = found
+        return derivative(values, self.intervals, order)
+
+
+def derivative(
+    values: Float[ndarray, "T *n"], intervals: Float[ndarray, "T"], order: int
+) -> Float[ndarray, "T *n"]:
+    """As `Clock.derivative`, of frames whose intervals from the frame before are given."""
+    found, full = values, np.full(values.shape, np.nan)
+    count = len(values) - order
+    if count <= 0:
         return full
+    for number in range(1, order + 1):
+        span = np.convolve(intervals[1:], np.ones(number), "valid")
+        found = number * np.diff(found, axis=0) / span.reshape(-1, *[1] * (values.ndim - 1))
+    full[order // 2 : order // 2 + count] = found
+    return full
 
 
 def frame_step(motions: Sequence[PredictedMotion]) -> int:

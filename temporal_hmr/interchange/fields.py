@@ -14,6 +14,8 @@ from temporal_hmr.errors import InputError
 
 Shape = tuple[int | None, ...]
 """Sizes of the axes of an array; None where any size will do."""
+_SLOWEST, _FASTEST = 1e-3, 1e5
+"""Frames per second, from time lapses to the fastest cameras with room to spare."""
 
 
 class Fields:
@@ -67,6 +69,24 @@ class Fields:
         array = self._array(key, shapes)
         with np.errstate(invalid="ignore", over="ignore"):
             return array.astype(np.float64)
+
+    def finite(self, key: str, *shapes: Shape) -> Float[ndarray, "..."]:
+        """Finite numbers of one of these shapes as float64."""
+        array = self.numbers(key, *shapes)
+        if not np.isfinite(array).all():
+            self.refuse(f"numbers in {key!r} that are not finite")
+        return array
+
+    def rate(self, key: str) -> float:
+        """A number of frames per second."""
+        rate = float(self.numbers(key, ()))
+        if not _SLOWEST <= rate <= _FASTEST:
+            self.refuse(f"{rate:g} in {key!r}, which is no frame rate")
+        return rate
+
+    def check_numbers(self, key: str, *shapes: Shape) -> None:
+        """Refuse what are no numbers of one of these shapes."""
+        self._array(key, shapes)
 
     def whole_numbers(self, key: str, *shapes: Shape) -> Int[ndarray, "..."]:
         """Whole numbers, none negative, of one of these shapes."""

@@ -37,7 +37,7 @@ def read_plain(path: Path) -> list[PredictedMotion]:
     if "poses_world" in fields or "trans_world" in fields:
         turned = fields.numbers("poses_world", (count, 72))
         world = smpl_params(turned, betas, fields.numbers("trans_world", (count, 3)))
-    rates = [fields.numbers(key, ()) for key in ("fps", "mocap_frame_rate") if key in fields]
+    rates = [fields.rate(key) for key in ("fps", "mocap_frame_rate") if key in fields]
     gender = str(arrays.get("gender", "neutral"))
     if gender not in GENDERS:
         fields.refuse(f"a body of gender {gender!r}, not one of {', '.join(sorted(GENDERS))}")
@@ -49,7 +49,7 @@ def read_plain(path: Path) -> list[PredictedMotion]:
             smpl=smpl_params(poses, betas, transl),
             world=world,
             boxes=fields.numbers("bbox_xyxy", (count, 4)) if "bbox_xyxy" in fields else None,
-            fps=float(rates[0]) if rates else None,
+            fps=rates[0] if rates else None,
             has_depth=has_depth,
             gender=gender,
         )

@@ -26,9 +26,11 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -39,11 +41,11 @@ from numpy import ndarray
 
 from temporal_hmr import skeleton as skeletons
 from temporal_hmr.archive import read_arrays
-from temporal_hmr.blending import chunks
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion, InWorld
+from temporal_hmr.on_disk import chunks, copied, zeros
 from temporal_hmr.skeleton import Skeleton
 
 SCHEMA_VERSION = 1
@@ -126,8 +128,8 @@ def save_motion(motion: BodyMotion, path: Path | str, provenance: Provenance) ->
     Raises `InputError` if the place cannot be written to.
     """
     path = Path(path)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **_arrays(motion, provenance))
+    with atomic_path(path) as temporary:
+        _write(_arrays(motion, provenance, path.parent), temporary)
 
 
 def rewrite_motion(path: Path, motion: BodyMotion, to: Path, world_too: bool) -> None:
@@ -140,28 +142,41 @@ def rewrite_motion(path: Path, motion: BodyMotion, to: Path, world_too: bool) ->
     arrays["track_id"] = np.array(motion.person_id)
     if world_too:
         arrays = {name: arrays[name] for name in arrays if name not in _WORLD_FIELDS}
-        arrays |= _world_arrays(motion)
+        arrays |= _world_arrays(motion, to.parent)
         meta = json.loads(str(arrays["meta"]))
         meta.pop("world", None)
         arrays["meta"] = np.array(json.dumps(meta | _world_meta(motion)))
-    with atomic_path(to) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    with atomic_path(to) as temporary:
+        _write(arrays, temporary)
 
 
-def load_motion(path: Path | str) -> BodyMotion:
-    """Read back what `save_motion` wrote.
+def _write(arrays: Mapping[str, ndarray], path: Path) -> None:
+    """As `numpy.savez_compressed` does, but some frames at a time."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                header = np.lib.format.header_data_from_array_1_0(array)
+                np.lib.format.write_array_header_1_0(member, {**header, "fortran_order": False})
+                if not array.ndim:
+                    member.write(array.tobytes())
+                for part in chunks(len(array) if array.ndim else 0, array):
+                    member.write(array[part].tobytes())
+
+
+def load_motion(path: Path | str, folder: Path | None = None) -> BodyMotion:
+    """Read back what `save_motion` wrote; into files of the folder, if there is one.
 
     Raises `InputError` if the file is absent, is not an npz, or lacks a field.
     """
     path = Path(path)
-    arrays = read_arrays(path, lambda names: _fields(path, names))
+    arrays = read_arrays(path, lambda names: _fields(path, names), partial(copied, folder=folder))
     meta = json.loads(str(arrays["meta"]))
     if meta["schema_version"] != SCHEMA_VERSION:
         raise InputError(
             f"{path} has result schema {meta['schema_version']}, this version of temporal_hmr "
             f"reads schema {SCHEMA_VERSION}; track the video again"
         )
-    return _motion(arrays, meta)
+    return _motion(arrays, meta, folder)
 
 
 def _fields(path: Path, names: list[str]) -> tuple[str, ...]:
@@ -174,16 +189,16 @@ def _fields(path: Path, names: list[str]) -> tuple[str, ...]:
     return (*_FIELDS, *world, *(name for name in names if name == "joint_confidence"))
 
 
-def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
-    smpl = motion.smpl.map(lambda tensor: tensor.detach().cpu().float())
-    poses = _poses(smpl)
-    betas = smpl.betas.reshape(-1, smpl.betas.shape[-1])[0].numpy()
+def _arrays(motion: BodyMotion, provenance: Provenance, folder: Path) -> dict[str, ndarray]:
+    """What is computed of all frames lies in files of the folder."""
+    poses = _poses(motion.smpl, folder)
+    betas = motion.smpl.betas.reshape(-1, motion.smpl.betas.shape[-1])[0]
     return {
         "poses": poses,
         "global_orient": poses[:, :3],
         "body_pose": poses[:, 3:],
-        "betas": betas,
-        "trans": smpl.transl.numpy(),
+        "betas": _numbers(betas),
+        "trans": _numbers(motion.smpl.transl),
         "gender": np.array(_gender(provenance.body)),
         "mocap_frame_rate": np.array(motion.fps, np.float32),
         "fps": np.array(motion.fps, np.float32),
@@ -197,18 +212,22 @@ def _arrays(motion: BodyMotion, provenance: Provenance) -> dict[str, ndarray]:
         "observed": np.asarray(motion.observed, bool),
         "confidence": np.asarray(motion.confidence, np.float32),
         "track_id": np.array(motion.person_id),
-        **_world_arrays(motion),
+        **_world_arrays(motion, folder),
         **_joint_confidence(motion),
         "meta": np.array(json.dumps(_meta(motion, provenance))),
     }
 
 
-def _poses(smpl: SmplParams) -> Float[ndarray, "T 72"]:
+def _poses(smpl: SmplParams, folder: Path) -> Float[ndarray, "T 72"]:
     """Axis-angle, some frames at a time: on the way to it a frame takes twenty times the room."""
-    poses = np.empty((len(smpl.transl), 72), np.float32)
-    for part in chunks(len(poses)):
-        poses[part] = smpl[part].poses().numpy()
+    poses = zeros((len(smpl.transl), 72), folder).numpy()
+    for part in chunks(len(poses), poses, smpl.body_pose):
+        poses[part] = smpl[part].map(lambda tensor: tensor.detach().cpu().float()).poses().numpy()
     return poses
+
+
+def _numbers(tensor: torch.Tensor) -> Float[ndarray, "*n"]:
+    return tensor.detach().cpu().float().numpy()
 
 
 def _joint_confidence(motion: BodyMotion) -> dict[str, ndarray]:
@@ -217,13 +236,12 @@ def _joint_confidence(motion: BodyMotion) -> dict[str, ndarray]:
     return {"joint_confidence": np.asarray(motion.joint_confidence, np.float32)}
 
 
-def _world_arrays(motion: BodyMotion) -> dict[str, ndarray]:
+def _world_arrays(motion: BodyMotion, folder: Path) -> dict[str, ndarray]:
     if motion.world is None:
         return {}
-    smpl = motion.world.smpl.map(lambda tensor: tensor.detach().cpu().float())
     return {
-        "poses_world": _poses(smpl),
-        "trans_world": smpl.transl.numpy(),
+        "poses_world": _poses(motion.world.smpl, folder),
+        "trans_world": _numbers(motion.world.smpl.transl),
         "world_from_camera": np.asarray(motion.world.from_camera, np.float64),
     }
 
@@ -255,7 +273,7 @@ def _world_meta(motion: BodyMotion) -> dict[str, object]:
     return {} if motion.world is None else {"world": motion.world.told}
 
 
-def _motion(arrays: dict[str, ndarray], meta: dict) -> BodyMotion:
+def _motion(arrays: dict[str, ndarray], meta: dict, folder: Path | None) -> BodyMotion:
     num_frames = len(arrays["frame_ids"])
     betas = torch.from_numpy(arrays["betas"]).expand(num_frames, -1)
     matrix = torch.from_numpy(arrays["K"])
@@ -265,9 +283,7 @@ def _motion(arrays: dict[str, ndarray], meta: dict) -> BodyMotion:
         frames=arrays["frame_ids"],
         times=arrays["timestamps"],
         fps=float(arrays["fps"]),
-        smpl=SmplParams.from_poses(
-            torch.from_numpy(arrays["poses"]), betas, torch.from_numpy(arrays["trans"])
-        ),
+        smpl=_smpl(arrays["poses"], betas, arrays["trans"], folder),
         joints=arrays["joints3d"],
         camera=Camera(
             matrix.diagonal()[:2], matrix[:2, 2], width, height, assumed=meta["focal_assumed"]
@@ -277,19 +293,36 @@ def _motion(arrays: dict[str, ndarray], meta: dict) -> BodyMotion:
         skeleton=skeleton_named(meta["skeleton"]),
         observed=arrays["observed"],
         confidence=arrays["confidence"],
-        world=_world(arrays, meta, betas),
+        world=_world(arrays, meta, betas, folder),
         joint_confidence=arrays.get("joint_confidence"),
     )
 
 
 def _world(
-    arrays: dict[str, ndarray], meta: dict, betas: Float[torch.Tensor, "T 10"]
+    arrays: dict[str, ndarray],
+    meta: dict,
+    betas: Float[torch.Tensor, "T 10"],
+    folder: Path | None,
 ) -> InWorld | None:
     if _WORLD_FIELDS[0] not in arrays:
         return None
     poses, transl, from_camera = (arrays[name] for name in _WORLD_FIELDS)
-    smpl = SmplParams.from_poses(torch.from_numpy(poses), betas, torch.from_numpy(transl))
-    return InWorld(smpl, from_camera, meta.get("world", {}))
+    return InWorld(_smpl(poses, betas, transl, folder), from_camera, meta.get("world", {}))
+
+
+def _smpl(
+    poses: Float[ndarray, "T 72"],
+    betas: Float[torch.Tensor, "T 10"],
+    transl: Float[ndarray, "T 3"],
+    folder: Path | None,
+) -> SmplParams:
+    """Axis-angle made matrices, some frames at a time as in `_poses`."""
+    axis_angle, place = torch.from_numpy(poses), torch.from_numpy(transl)
+    rotations = zeros((len(poses), 24, 3, 3), folder, axis_angle.dtype)
+    for part in chunks(len(poses), poses, rotations):
+        some = SmplParams.from_poses(axis_angle[part], betas[part], place[part])
+        rotations[part] = some.rotations()
+    return SmplParams.from_rotations(rotations, betas, place)
 
 
 def skeleton_named(name: str) -> Skeleton:

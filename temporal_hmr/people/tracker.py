@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +18,7 @@ from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
 from temporal_hmr.motion import Person2D, Track
+from temporal_hmr.on_disk import copied
 from temporal_hmr.people.motion_filter import MotionFilter
 from temporal_hmr.people.similarity import box_overlap, keypoint_similarity
 from temporal_hmr.video import Frame
@@ -77,19 +79,20 @@ class Tracker:
         self._finished += [*self._expected, *self._numbered.values()]
         self._expected, self._numbered = [], {}
 
-    def tracks(self) -> list[Track]:
+    def tracks(self, folder: Path | None = None) -> list[Track]:
         """Everybody seen for long enough so far, numbered from 0.
 
         In order of first appearance; those who appear together, from left to right. Those who came
         with a number keep it, however short they were seen; in another shot, where nobody is
-        followed to, they get a new one, as all others do, above the largest that was given.
+        followed to, they get a new one, as all others do, above the largest that was given. With a
+        folder their keypoints lie in files there.
         """
         trails = [*self._finished, *self._expected, *self._numbered.values()]
         trails = [trail for trail in trails if self._lasting(trail)]
         trails.sort(key=lambda trail: (trail.times[0], *trail.first_box))
         frames, times = np.array(self._frames), np.array(self._times)
         tracks = [
-            trail.track(number, frames, times)
+            trail.track(number, frames, times, folder)
             for number, trail in zip(_numbers(trails), trails, strict=True)
         ]
         return sorted(tracks, key=lambda track: track.person_id)
@@ -243,7 +246,11 @@ class _Trail:
         )
 
     def track(
-        self, person_id: int, looked_at: Int[ndarray, "N"], times: Float[ndarray, "N"]
+        self,
+        person_id: int,
+        looked_at: Int[ndarray, "N"],
+        times: Float[ndarray, "N"],
+        folder: Path | None,
     ) -> Track:
         """The person's track; the arrays are of all the frames of the clip that were looked at."""
         span = slice(
@@ -256,7 +263,7 @@ class _Trail:
             frames=np.array(self.frames),
             times=np.array(self.times),
             boxes=np.array(self._boxes).reshape(-1, 4),
-            keypoints=np.array(self._keypoints).reshape(-1, joints, 3),
+            keypoints=copied(np.asarray(self._keypoints).reshape(-1, joints, 3), folder),
             skeleton=self._last.skeleton,
             looked_at=looked_at[span],
             looked_at_times=times[span],
