@@ -48,7 +48,7 @@ def read_config(path: Path, kind: str, config: type[AnyConfig]) -> AnyConfig:
         raise InputError(f"{path} holds {found}, not {kind} weights of temporal_hmr")
     try:
         values = json.loads(metadata["config"])
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: its stored settings are damaged; get the file anew") from error
     return parse_config(values, config, f"{path} (stored settings)")
 
@@ -73,6 +73,8 @@ def load_weights(module: nn.Module, path: Path) -> None:
                     f"{path}: the weights do not match their settings: {name} is "
                     f"{tuple(tensor.shape)}, the settings ask for {tuple(current.shape)}"
                 )
+            if not tensor.isfinite().all():
+                raise InputError(f"{path} is damaged: {name} holds NaN or infinity; get it anew")
             tensors[name] = tensor.to(current.dtype)
     module.load_state_dict(tensors)
 

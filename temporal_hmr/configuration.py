@@ -34,7 +34,8 @@ def read_settings(path: Path) -> object:
         raise InputError(f"{path} is not a text file; a configuration is YAML in UTF-8") from error
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # `ValueError` of dates and numbers that cannot be.
         problem = " ".join(str(error).split())
         raise InputError(f"{path} is not valid YAML: {problem}") from error
     return values if values is not None else {}

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from temporal_hmr.containers import breaks_off, is_iso
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
 
@@ -196,21 +197,8 @@ def pixel_aspect(path: Path) -> float:
 def is_cut_short(path: Path, times: Float[ndarray, "N"], announced_duration: float) -> bool:
     """Whether the file ends before the frames that its header announces.
 
-    Exact for mp4 and mov, whose parts say their length. Elsewhere the header's duration is all
-    there is; it may be that of a somewhat longer sound track, hence the tolerance.
+    Where its container does not say so the header's duration tells, but of mp4 and mov; it may be
+    that of a somewhat longer sound track, hence the tolerance.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if file.read(12)[4:8] != b"ftyp":
-            return float(times[-1]) < announced_duration - max(0.5, 0.05 * announced_duration)
-        position = 0
-        while position + 8 <= size:
-            file.seek(position)
-            header = file.read(16)
-            length = int.from_bytes(header[:4], "big")
-            if length == 1:
-                length = int.from_bytes(header[8:16], "big")
-            if length == 0:  # this part reaches to the end of the file
-                return False
-            position += max(length, 8)
-    return position > size
+    late = announced_duration - max(0.5, 0.05 * announced_duration)
+    return breaks_off(path) or (not is_iso(path) and float(times[-1]) < late)

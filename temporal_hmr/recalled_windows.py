@@ -23,7 +23,7 @@ def recalled(journal: Journal | None, name: str, compute: Callable[[], Answer]) 
     text = journal.recall()
     if text is not None:
         told = json.loads(text)
-        if told["name"] == name:
+        if told.get("name") == name:
             smpl = SmplParams(*(_unpacked(each) for each in told["smpl"]))
             return smpl, torch.tensor(told["readable"])
         journal.forget()

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from temporal_hmr.containers import lacks_index
 from temporal_hmr.decoding import (
     announced,
     decord_facts,
@@ -252,6 +253,11 @@ def _open_video(path: Path) -> Clip:
 
 def _unreadable(path: Path) -> str:
     codec = codec_of(path)
+    if lacks_index(path):
+        return (
+            f"{path} cannot be read as a video: it breaks off before its index, which is written "
+            "last; copy it again, or let a tool such as untrunc rebuild the index"
+        )
     if codec is None:
         return f"{path} cannot be read as a video: give a video file that plays, such as an mp4"
     return (

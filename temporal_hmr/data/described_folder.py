@@ -54,6 +54,6 @@ def read_description(folder: Path, kind: type[AnyDescription], holds: str) -> An
         raise InputError(
             f"{folder} holds no {holds}: cannot read {DESCRIPTION} ({error.strerror})"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): make the {holds} anew") from error
     return parse_config(values, kind, str(path))

@@ -47,7 +47,7 @@ class Optimiser(Config):
     """By which factor."""
 
 
-class CropAugmentation(Config):
+class IntCropAugmentation(Config):
     """How crops vary."""
 
     scale: float = 1.3
@@ -82,7 +82,7 @@ class IntPhase(Config):
     """Video with 3D truth; an epoch is once through it, where there is any."""
     videos_2d: Sources | None = None
     optimiser: Optimiser = Optimiser()
-    augmentation: CropAugmentation = CropAugmentation()
+    augmentation: IntCropAugmentation = IntCropAugmentation()
     losses: IntLossWeights = IntLossWeights()
     validation: Validation
 

@@ -37,6 +37,8 @@ __all__ = [
 _BODY_JOINTS = 22
 _POSE_WIDTHS = {72: "SMPL", 156: "SMPL-H", 165: "SMPL-X"}
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")
+_SLOWEST, _FASTEST = 0.1, 1e5
+"""Frames per second of motion capture, with room to spare."""
 _STILL_COLLAR = math.radians(1)
 _COLLARS = (("left_collar", "left_shoulder", 1.0), ("right_collar", "right_shoulder", -1.0))
 
@@ -89,7 +91,10 @@ def read_take(
     if up_axis not in ("auto", "y", "z"):
         raise InputError(f"up axis {up_axis!r} is unknown: give 'auto', 'y' or 'z'.")
     if up_axis == "auto":
-        up_axis = looked_up_axis(take)
+        try:
+            up_axis = looked_up_axis(take)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
     return take if up_axis == "y" else turned_y_up(take, rest_pelvis)
 
 
@@ -186,7 +191,7 @@ def _take_from(path: Path, arrays: Mapping[str, ndarray]) -> MocapTake:
         raise InputError(f"{path}: 'trans' has shape {trans.shape}: expected ({len(poses)}, 3).")
     if betas.ndim != 1 or len(betas) < 10:
         raise InputError(f"{path}: 'betas' has shape {betas.shape}: expected at least 10 in a row.")
-    if rate.size != 1 or rate.item() <= 0:
+    if rate.size != 1 or not _SLOWEST <= rate.item() <= _FASTEST:
         raise InputError(f"{path}: the frame rate {rate} is not one positive number.")
     kept = 24 if poses.shape[1] == 72 else _BODY_JOINTS
     vectors = torch.zeros(len(poses), 24, 3)

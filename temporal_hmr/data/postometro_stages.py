@@ -23,7 +23,7 @@ class Stage(Config):
     """Norm of the gradient at most."""
 
 
-class CropAugmentation(Config):
+class PostoMetroCropAugmentation(Config):
     """How crops vary; no mirroring is mentioned."""
 
     box_scale: float = 1.25
@@ -42,5 +42,5 @@ class PostoMetroRun(Config):
 
     model: PostoMetroConfig = PostoMetroConfig()
     losses: MeshLossWeights = MeshLossWeights()
-    augmentation: CropAugmentation = CropAugmentation()
+    augmentation: PostoMetroCropAugmentation = PostoMetroCropAugmentation()
     stages: tuple[Stage, ...] = Field(min_length=1)

@@ -200,7 +200,7 @@ class ShardIndex:
             raise InputError(f"{path}: there is no {CONTENTS}: this is no index of a shard")
         try:
             values = json.loads(told)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: {CONTENTS} is damaged ({error}): {remedy}") from error
         contents = parse_config(values, ShardContents, f"{path}: {CONTENTS}")
         for group, shapes in GROUPS.items():

@@ -132,7 +132,7 @@ def _identity(person: Entry) -> int | None:
     numbers = list(_flat(person.values[key]))
     # AlphaPose writes a list where it has made one person of several detections.
     number = numbers[0] if numbers else -1
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+    if isinstance(number, bool) or not isinstance(number, int | float) or number % 1 != 0:
         raise person.fault(key, f"is {number!r}, not the number of a person")
     return int(number) if number >= 0 else None
 

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from temporal_hmr.errors import InputError
 from temporal_hmr.video import Clip
 
+_MOST_DIGITS = 18
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -64,7 +66,7 @@ def _number(path: Path, name: str) -> int:
     # `0.jpg`, `walk_000012`, `video/frame7.png`, but not the 4 of a suffix `.mp4`.
     stem = re.sub(r"\.[A-Za-z]\w{1,4}$", "", name)
     digits = re.search(r"(\d+)\D*$", stem)
-    if digits is None:
+    if digits is None or len(digits[1]) > _MOST_DIGITS:
         raise InputError(f"{path} tells of a frame {name!r}, whose name ends in no number")
     return int(digits[1])
 

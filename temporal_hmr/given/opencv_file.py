@@ -18,6 +18,8 @@ _WIDTH = ("image_width", "image_Width", "width")
 _HEIGHT = ("image_height", "image_Height", "height")
 _COUNTS = (0, 4, 5, 8, 12, 14)
 """Of coefficients, that OpenCV's model knows."""
+_MOST_BRACKETS = 10_000
+"""OpenCV ends the process where some tens of thousands stand in one another."""
 _PINHOLES = ("", "plumb_bob", "rational_polynomial", "pinhole", "radtan")
 """What ROS calls the same models."""
 
@@ -55,9 +57,16 @@ def _read(path: Path) -> dict[str, Any]:
     """What stands at the top of the file: numbers, texts, lists of numbers."""
     import cv2
 
-    if path.stat().st_size == 0:
+    try:
+        contents = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check the file") from error
+    if not contents:
         raise InputError(f"{path} is empty (0 bytes): give a calibration file")
-    # OpenCV raises `SystemError` for what it cannot parse, and tells the terminal besides.
+    if sum(contents.count(bracket) for bracket in (b"[", b"{", b"<")) > _MOST_BRACKETS:
+        raise InputError(f"{path} is nested like no calibration: give another file")
+    # OpenCV raises `SystemError` for what it cannot parse, and tells the terminal besides;
+    # `ValueError` where keys are no UTF-8.
     try:
         with silenced():
             storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
@@ -65,7 +74,7 @@ def _read(path: Path) -> dict[str, Any]:
             keys = root.keys() if storage.isOpened() and root.isMap() else []
             told = {key: _plain(root.getNode(key)) for key in keys}
             storage.release()
-    except (cv2.error, SystemError) as error:
+    except (cv2.error, SystemError, ValueError) as error:
         raise InputError(
             f"{path} is no file of OpenCV's FileStorage (yaml, json or xml): give a calibration "
             "with camera_matrix and distortion_coefficients, a COLMAP model, or fx,fy,cx,cy"

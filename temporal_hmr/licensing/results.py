@@ -24,6 +24,8 @@ from temporal_hmr.licensing.terms import Terms
 
 SUMMARY = "result.json"
 _SMPL_SITE = "smpl.is.tue.mpg.de"
+_STATED = ("detector", "package_version", "source_sha256")
+"""What files of earlier versions may not state."""
 _NO_WEIGHTS = "none:"
 """How files of truth begin what they say of weights."""
 
@@ -77,7 +79,7 @@ def _provenance(path: Path) -> Mapping[str, Any]:
         raise InputError(f"{path} does not say how it was made: it has no 'meta'; ask its maker")
     try:
         return _checked(path, json.loads(str(arrays["meta"])))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"the 'meta' of {path} is damaged; track the video again") from error
 
 
@@ -94,7 +96,7 @@ def _json(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged; track the video again") from error
 
 
@@ -103,6 +105,7 @@ def _checked(path: Path, made: object) -> Mapping[str, Any]:
     if not isinstance(made, dict):
         raise InputError(f"{path} is not what track writes; give a result folder")
     missing = [key for key in needed if not isinstance(made.get(key), str)]
+    missing += [key for key in _STATED if not isinstance(made.get(key) or "", str)]
     if missing:
         raise InputError(f"{path} does not state {', '.join(missing)}; track the video again")
     return made

@@ -27,6 +27,8 @@ TURN = (1.0, -1.0, -1.0)
 
 _SLACK = 0.1
 """Of a frame: times nearer than this to an even grid are taken to be on it."""
+_MOST_EVEN = 400_000
+"""Frames that a motion with holes may become: some four hours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,11 @@ class Exported:
         if np.abs(self.times - grid).max() <= _SLACK / self.fps:
             return smpl
         count = int((self.times[-1] - self.times[0]) * self.fps + _SLACK) + 1
+        if count > max(_MOST_EVEN, 10 * len(self)):
+            raise InputError(
+                f"{self.name}: its {len(self)} frames would become {count} at {self.fps:g} frames "
+                "per second: mend their numbers or times, or export it in parts"
+            )
         wanted = np.minimum(self.times[0] + np.arange(count) / self.fps, self.times[-1])
         after = np.searchsorted(self.times, wanted).clip(1, len(self) - 1)
         steps = self.times[after] - self.times[after - 1]

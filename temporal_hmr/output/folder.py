@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from temporal_hmr.archive import read_arrays
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.output.former import bring_back, former_aside
@@ -48,6 +49,8 @@ def check_folder(folder: Path, source_sha256: str) -> None:
             "--output-dir"
         ) from error
     previous = _read_summary(folder)
+    if previous is None and (folder / SUMMARY).exists():
+        previous = _told_by_people(folder)
     if previous is not None and previous.get("source_sha256") != source_sha256:
         raise InputError(
             f"{folder} holds the results of another video ({previous.get('source')}); choose "
@@ -55,11 +58,10 @@ def check_folder(folder: Path, source_sha256: str) -> None:
         )
 
 
-def finished_results(folder: Path, provenance: Provenance, overlay: bool) -> dict[str, Any] | None:
+def finished_results(folder: Path, provenance: Provenance) -> dict[str, Any] | None:
     """The summary of the results in `folder` if they are whole and were made in just this way.
 
-    `overlay`: whether an overlay belongs to them (it does if anybody was found, and nobody
-    corrected the result since, which would be lost). Else None.
+    Else None. What is drawn or exported of them is not looked at.
     """
     summary = _read_summary(folder)
     if summary is None:
@@ -68,9 +70,32 @@ def finished_results(folder: Path, provenance: Provenance, overlay: bool) -> dic
     if not made.items() <= summary.items():
         return None
     names = [person["file"] for person in summary["people"]]
-    if overlay and names and "edits" not in summary:
-        names.append(OVERLAY)
     return summary if all((folder / name).is_file() for name in names) else None
+
+
+def corrections(folder: Path) -> list[str]:
+    """How the results in a folder were corrected since they were made, as one would type it."""
+    edits = (_read_summary(folder) or {}).get("edits")
+    told = [each for each in edits if isinstance(each, dict)] if isinstance(edits, list) else []
+    return [str(step) for each in told for step in each.get("steps", [])]
+
+
+def seen_from(folder: Path, source: Path) -> str:
+    """The path of the tracked video as results in `folder` state it: relative where it can be."""
+    there, here = os.path.realpath(source), os.path.realpath(folder)
+    try:
+        return Path(os.path.relpath(there, here)).as_posix()
+    except ValueError:  # another drive of Windows
+        return Path(there).as_posix()
+
+
+def tracked_video(folder: Path) -> Path | None:
+    """Where the results in a folder say that their video lies; None if nothing is there."""
+    stated = (_read_summary(folder) or {}).get("source_path")
+    if not isinstance(stated, str) or not stated or "\0" in stated:
+        return None
+    path = Path(os.path.realpath(Path(os.path.realpath(folder)) / stated))
+    return path if path.exists() else None
 
 
 def write_results(
@@ -143,9 +168,33 @@ def described(motion: BodyMotion) -> dict[str, object]:
 def _read_summary(folder: Path) -> dict[str, Any] | None:
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return summary if isinstance(summary, dict) else None
+    return summary if isinstance(summary, dict) and _lists_people(summary) else None
+
+
+def _lists_people(summary: Mapping[str, Any]) -> bool:
+    people, edits = summary.get("people", []), summary.get("edits", [])
+    return (
+        isinstance(people, list)
+        and all(isinstance(each, dict) and isinstance(each.get("file"), str) for each in people)
+        and isinstance(edits, list)
+        and all(
+            isinstance(each, dict) and isinstance(each.get("steps", []), list) for each in edits
+        )
+    )
+
+
+def _told_by_people(folder: Path) -> dict[str, Any] | None:
+    """What the files of the people say of their making, for where the summary is damaged."""
+    for path in sorted(folder.glob("person_*.npz")):
+        try:
+            made = json.loads(str(read_arrays(path, lambda _: ["meta"])["meta"]))
+        except (InputError, ValueError, RecursionError):
+            continue
+        if isinstance(made, dict):
+            return made
+    return None
 
 
 def _listed(summary: Mapping[str, Any]) -> list[str]:

@@ -40,7 +40,7 @@ def read_manifest(folder: Path) -> Manifest:
             str(name): [str(path) for path in paths] for name, paths in contents["files"].items()
         }
         return Manifest(str(contents["result"]), str(contents["result_sha256"]), (), files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Manifest()
 
 

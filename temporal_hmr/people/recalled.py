@@ -71,7 +71,7 @@ class RecalledPeople:
         if text is None:
             return None
         told = json.loads(text)
-        if (told["frame"], told["time"]) != (frame.index, frame.time):
+        if (told.get("frame"), told.get("time")) != (frame.index, frame.time):
             self._journal.forget()
             return None
         self._state = told["state"]

@@ -34,7 +34,7 @@ def read_amass_motion(path: Path) -> PredictedMotion:
     shapes = fields.numbers("betas", (None,), (count, None)) if "betas" in fields else np.zeros(10)
     betas = np.zeros((count, 10))
     betas[:, : min(10, shapes.shape[-1])] = shapes[..., :10]
-    rates = [float(fields.numbers(key, ())) for key in _RATES if key in fields]
+    rates = [fields.rate(key) for key in _RATES if key in fields]
     return PredictedMotion(
         name=fields.name,
         source=SOURCE,

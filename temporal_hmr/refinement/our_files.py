@@ -1,14 +1,15 @@
 """Result files of ours with other motions in them."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from temporal_hmr.archive import read_arrays
 from temporal_hmr.errors import InputError
-from temporal_hmr.output.npz import Provenance, load_motion, save_motion
+from temporal_hmr.interchange.ours import stated_provenance
+from temporal_hmr.output.npz import load_motion, save_motion
 from temporal_hmr.refinement.rewriting import NewMotion
 
 
@@ -19,8 +20,7 @@ def rewrite_ours(path: Path, new: list[NewMotion], to: Path) -> None:
     told = json.loads(str(meta))
     if told["body"] != each.body.name:
         raise InputError(f"{path} was made with the body {told['body']}: give it with --body")
-    names = [field.name for field in fields(Provenance)]
-    provenance = Provenance(**{name: told[name] for name in names if name in told})
+    provenance = stated_provenance(path, told)
     settings = {**provenance.settings, "refined": True}
     smpl = each.motion.smpl.map(lambda tensor: tensor.float())
     joints = each.body.joints(each.motion.smpl).numpy().astype(np.float32)

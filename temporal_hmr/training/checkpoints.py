@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -19,6 +20,11 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 LAST = "last.pt"
 BEST = "best.safetensors"
 PARTIAL = ".partial"
+_DAMAGE = (
+    *(OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError),
+    *(ArithmeticError, MemoryError, AssertionError, struct.error, pickle.UnpicklingError),
+)
+"""What torch raises for files that are cut or garbled, and for contents that do not fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +88,11 @@ def resume(state: State, folder: Path) -> Progress:
         return Progress()
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} is damaged; delete it to start that lesson again") from error
     try:
         return _take_over(saved, state)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"{path} is the state of a run with another configuration; "
             "continue it with its own, or give this one another --output folder"

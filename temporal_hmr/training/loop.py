@@ -1,6 +1,8 @@
 """The training loop: it knows optimisers, checkpoints and progress, and nothing of bodies."""
 
 import math
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,6 +146,8 @@ class _Keeper:
     def _evaluate(self) -> None:
         figures = self.task.evaluate(self.state.averaged)
         self.journal.evaluation(figures)
+        if self.bar.disable:
+            self._tell(figures)
         if self.settings.looks and isinstance(self.task, Shows):
             path = self.folder / LOOKS / f"step_{self.progress.step:06}.png"
             self.task.show(self.state.averaged, path)
@@ -155,6 +159,12 @@ class _Keeper:
         if earlier is None or earlier[0] != name or sign * value < sign * earlier[1]:
             self.task.save(self.state.averaged, self.folder / BEST)
             self.progress.best = (name, value)
+
+    def _tell(self, figures: Mapping[str, float]) -> None:
+        """A line where no bar is: hours of silence would look like a run that hangs."""
+        told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        count = f"step {self.progress.step} of {self.settings.steps}"
+        print(f"{self.folder.name}: {count}: {told}", file=sys.stderr, flush=True)
 
     def _figure(self, figures: dict[str, float]) -> float:
         if self.settings.best_by not in figures:

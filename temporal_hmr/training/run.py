@@ -272,7 +272,7 @@ def claim(folder: Path, config: Config, given: Mapping[str, str] = MappingProxyT
 def _claim(path: Path, config: Config, weights: dict[str, str]) -> None:
     now = _what_must_stay(config)
     if path.exists():
-        earlier = json.loads(path.read_text())
+        earlier = _earlier(path)
         # Earlier versions did not note them.
         earlier_weights = earlier.pop("weights", weights)
         for lesson in (name for name in earlier if name.endswith("training") and earlier[name]):
@@ -289,6 +289,23 @@ def _claim(path: Path, config: Config, weights: dict[str, str]) -> None:
                 "continue it with its own, or give this one another --output folder"
             )
     replace_text(path, json.dumps(now | {"weights": weights}, indent=1))
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(earlier, dict) and isinstance(earlier.get("weights", {}), dict)
+        whole &= all(
+            isinstance(earlier[name], dict | None) for name in earlier if name.endswith("training")
+        )
+    except (OSError, ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise InputError(
+            f"{path} is damaged, and nobody can tell whether the run is of this configuration: "
+            "delete the file if it is, or give this one another --output folder"
+        )
+    return earlier
 
 
 def _what_must_stay(config: Config) -> dict[str, Any]:

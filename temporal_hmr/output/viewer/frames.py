@@ -84,10 +84,11 @@ def _of_clip(result: Result, clip: Clip) -> tuple[Int[ndarray, "N"], Float[ndarr
     settings = result.meta.get("settings")
     tracked = settings if isinstance(settings, dict) else {}
     first, stop = 0, len(clip.times)
-    if tracked.get("start") is not None:
-        first = int(np.searchsorted(clip.times, tracked["start"] - _WITHIN_ROUNDING))
-    if tracked.get("end") is not None:
-        stop = int(np.searchsorted(clip.times, tracked["end"] - _WITHIN_ROUNDING))
+    start, end = tracked.get("start"), tracked.get("end")
+    if isinstance(start, int | float):
+        first = int(np.searchsorted(clip.times, start - _WITHIN_ROUNDING))
+    if isinstance(end, int | float):
+        stop = int(np.searchsorted(clip.times, end - _WITHIN_ROUNDING))
     # Whatever the settings say, nobody is left out.
     first = min(first, *(int(person.motion.frames[0]) for person in result.people))
     first += (last - first) % result.step

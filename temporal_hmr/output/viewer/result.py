@@ -99,8 +99,6 @@ def _person(file: Path, given: Given, report: PersonReport) -> Person:
     smpl = _on_body(file, given)
     confidence = np.asarray(_read(file, "confidence"), np.float64)
     times = np.asarray(_read(file, "timestamps"), np.float64)
-    if not confidence.shape == times.shape == motion.frames.shape:
-        raise InputError(f"{file} has not one time and one confidence per frame: track anew")
     return Person(
         person_id=int(_read(file, "track_id")),
         name=motion.name,
