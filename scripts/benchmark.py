@@ -3,10 +3,12 @@
 
     python scripts/benchmark.py
     python scripts/benchmark.py --only body overlay --repeat 20 --threads 1
+    python scripts/benchmark.py --plot scaling.png
 
 One table. Opponents take turns, so that whatever else the machine does slows both; ratios say how
 many times as long the other way took, round by round. Synthetic bodies and the bundled clip with
-margins (1280 x 720, one person) are all it needs.
+margins (1280 x 720, one person) are all it needs. `--plot` draws instead how the time and memory of
+`track` grow with frames and with people.
 """
 
 import json
@@ -49,11 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--threads", type=_count, metavar="N", help="of torch and OpenCV (all cores)")
     add("--device", default="cpu", metavar="NAME", help="auto, cpu or cuda (cpu)")
     add("--json", type=Path, metavar="FILE", help="write the figures there too")
+    add("--plot", type=Path, metavar="FILE", help="only plot how time and memory grow (minutes)")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.only or () if name not in PARTS]:
         raise InputError(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
-    if options.json is not None and not options.json.resolve().parent.is_dir():
-        raise InputError(f"there is no folder {options.json.parent}; make it first")
+    for file in (options.json, options.plot):
+        if file is not None and not file.resolve().parent.is_dir():
+            raise InputError(f"there is no folder {file.parent}; make it first")
+    if options.plot is not None:
+        if options.plot.suffix not in (".png", ".pdf", ".svg"):
+            raise InputError(f"--plot takes a .png, .pdf or .svg, not {options.plot.name}")
+        _plot(options.plot)
+        return
     if options.threads is not None:
         torch.set_num_threads(options.threads)
         cv2.setNumThreads(options.threads)
@@ -70,6 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json is not None:
         written = {"machine": told, "rows": [row.as_json() for row in rows]}
         options.json.write_text(json.dumps(written, indent=1))
+
+
+def _plot(file: Path) -> None:
+    """Measure how time and memory grow, print that and draw it; Linux only."""
+    from benchmarks.scaling import plot, scaling, told
+
+    points = scaling()
+    print(told(points))
+    plot(points, file)
 
 
 def machine(device: torch.device) -> str:

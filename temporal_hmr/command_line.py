@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 
 from temporal_hmr.errors import InputError
+from temporal_hmr.native_output import HeardStandardError
 
 Item = TypeVar("Item")
 
@@ -123,7 +124,7 @@ def plain_warnings() -> Iterator[None]:
 
     What libraries warn programmers of (deprecations and the like) is no use at a door.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(HeardStandardError())
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_OneLine())
     logger = logging.getLogger("temporal_hmr")
@@ -176,8 +177,9 @@ class Stage:
             return items
         from tqdm import tqdm
 
-        return tqdm(items, desc=self.name, total=total, unit=unit, dynamic_ncols=True)
+        told = {"desc": self.name, "total": total, "unit": unit, "dynamic_ncols": True}
+        return tqdm(items, file=HeardStandardError(), **told)
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    HeardStandardError().write(f"{line}\n")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 
 class _StandardError:
@@ -20,9 +21,7 @@ class _StandardError:
         with self._lock:
             if self._users == 0:
                 self._kept = os.dup(2)
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, 2)
-                os.close(nowhere)
+                _send_nowhere()
             self._users += 1
 
     def release(self) -> None:
@@ -33,8 +32,48 @@ class _StandardError:
                 os.dup2(self._kept, 2)
                 os.close(self._kept)
 
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """As if nobody wanted it silent."""
+        with self._lock:
+            if self._users:
+                os.dup2(self._kept, 2)
+            try:
+                yield
+            finally:
+                if self._users:
+                    _send_nowhere()
+
+
+def _send_nowhere() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
 
 _STANDARD_ERROR = _StandardError()
+
+
+class HeardStandardError:
+    """Standard error for words of our own, which come through while other threads are `silenced`.
+
+    What is written there must be little: those threads wait with what they begin or end meanwhile.
+    """
+
+    def write(self, text: str) -> None:
+        """At once; nothing if the process has no standard error."""
+        if sys.stderr is None:
+            return
+        with _STANDARD_ERROR.heard():
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+    def flush(self) -> None:
+        """Nothing is left to flush."""
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is that of the stream itself."""
+        return getattr(sys.stderr, name)
 
 
 @contextmanager
@@ -42,7 +81,8 @@ def silenced() -> Iterator[None]:
     """Nothing that C or C++ code writes to standard error meanwhile reaches the terminal.
 
     Python exceptions are untouched: they are printed after this context is left. Keep the body
-    short, since what other threads write to standard error meanwhile is lost as well.
+    short, since what other threads write to standard error meanwhile is lost as well, unless they
+    write to `HeardStandardError`.
     """
     if sys.stderr is not None:
         sys.stderr.flush()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from temporal_hmr.ahead import Ahead
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
@@ -257,9 +258,9 @@ def _filled_area(track: Track) -> float:
 
 
 def _follow(job: TrackJob, watch: CameraWatch | None, work: Work | None) -> Followed:
-    frames = Stage("finding people", job.progress).track(job.clip, total=len(job.clip))
     device = next(job.model.parameters()).device
-    with job.eyes.open(device) as detector:
+    with Ahead(job.clip) as clip, job.eyes.open(device) as detector:
+        frames = Stage("finding people", job.progress).track(clip, total=len(job.clip))
         made_of = _seen_by(job.provenance, device)
         journal = None if work is None else work.journal("detections", made_of)
         with journal or nullcontext():

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,9 @@ from temporal_hmr.errors import InputError
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import benchmark
 from benchmarks.bodies import BATCH, made_up_smpl
+from benchmarks.pictures import bars
 from benchmarks.sample import HEIGHT, WIDTH, sample_720p
+from benchmarks.scaling import Point, plot, told
 from benchmarks.timing import Row, Settings, Timing, heading, in_turn, line
 
 
@@ -58,12 +61,30 @@ def test_ratios_are_of_the_same_round() -> None:
     [
         (["--only", "bodies"], "there is no part bodies; there are decode"),
         (["--only", "body", "--json", "/nowhere/at/all.json"], "there is no folder /nowhere/at"),
+        (["--plot", "/nowhere/at/all.png"], "there is no folder /nowhere/at"),
+        (["--plot", "scaling.mp4"], "takes a .png, .pdf or .svg"),
     ],
 )
 def test_what_cannot_be_done_is_told_first(options: list[str], words: str, capsys) -> None:
     with pytest.raises(InputError, match=words):
         benchmark.main(options)
     assert capsys.readouterr().out == ""
+
+
+def test_the_bars_are_told_round_by_round() -> None:
+    """Frame rate over that of looking alone, and the share of CPU that looking is not."""
+    whole, alone = Timing((10.0, 40.0), (8.0, 16.0)), Timing((9.0, 36.0), (6.0, 12.0))
+    assert bars(100, whole, alone) == (
+        "4.0 frames/s, 0.90 of its rate; 120.0 ms of CPU, 25% of it beyond that"
+    )
+
+
+def test_growth_is_plotted_against_frames_and_against_people(tmp_path: Path) -> None:
+    points = [Point(150, 1, 2.0, 600), Point(300, 1, 4.0, 610), Point(300, 4, 9.0, 650)]
+    assert told(points).splitlines()[-1].split() == ["300", "4", "9.0", "650"]
+    plot(points, tmp_path / "scaling.png")
+    image = cv2.imread(str(tmp_path / "scaling.png"))
+    assert image is not None and image.std() > 1
 
 
 def test_the_body_of_smpls_size_is_one(tmp_path: Path) -> None:

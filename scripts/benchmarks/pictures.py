@@ -9,9 +9,10 @@ import cv2
 from benchmarks.sample import HEIGHT, WIDTH, Sample, sample_720p
 from benchmarks.timing import Row, Settings, Timing, in_turn
 from temporal_hmr.body.load import load_body
+from temporal_hmr.native_output import silenced
 from temporal_hmr.output.overlay import Artist, OverlayStyle, write_overlay
 from temporal_hmr.people.mediapipe import MediapipePeople
-from temporal_hmr.tracking import TrackSettings, track_video
+from temporal_hmr.tracking import TrackSettings, prepare_job, track_video
 from temporal_hmr.video import Frame, open_clip
 
 _SIZE = f"{WIDTH} x {HEIGHT}"
@@ -44,17 +45,32 @@ def _read(path: Path) -> None:
 
 
 def detection(settings: Settings) -> list[Row]:
-    """People and their keypoints by BlazePose, reading the clip included."""
+    """Everybody's keypoints by BlazePose, against mediapipe's own solution, which follows one.
+
+    Reading the clip is part of both.
+    """
     sample = sample_720p(settings.folder)
-    taken = in_turn({"ours": lambda: _detect(sample.path)}, _fewer(settings))
-    note = f"{_rate(len(sample.clip), taken['ours']):.1f} frames/s"
-    return [Row("detection", _SIZE, len(sample.clip), "frame", taken["ours"], note=note)]
+    ways = {"ours": lambda: _detect(sample.path), "Pose": lambda: _follow_one(sample.path)}
+    taken, count = in_turn(ways, _fewer(settings)), len(sample.clip)
+    ours, theirs = taken["ours"], taken["Pose"]
+    note = f"{_rate(count, ours):.1f} frames/s; {_cpu(count, ours)}, theirs {_cpu(count, theirs)}"
+    return [Row("detection", _SIZE, count, "frame", ours, "mediapipe's Pose", theirs, note)]
 
 
 def _detect(path: Path) -> None:
     with MediapipePeople() as detector:
         for frame in open_clip(path):
             detector.people(frame)
+
+
+def _follow_one(path: Path) -> None:
+    with silenced():
+        from mediapipe.python.solutions.pose import Pose  # type: ignore[import-untyped]
+
+        pose = Pose()
+    with pose:
+        for frame in open_clip(path):
+            pose.process(frame.image)
 
 
 def overlay(settings: Settings) -> list[Row]:
@@ -103,36 +119,54 @@ def overlay(settings: Settings) -> list[Row]:
 
 
 def end_to_end(settings: Settings) -> list[Row]:
-    """`track` with its files and overlay, against running the detector alone on the same clip."""
+    """`track` with its files, with the overlay and without, against looking for people alone.
+
+    Once with our way of doing that, which finds everybody, and once with mediapipe's, which finds
+    one. The weights and the body are read anew each time: that is a row of its own.
+    """
     sample = sample_720p(settings.folder)
     ways = {
         "track": lambda: _track(sample, settings, render=True),
         "no overlay": lambda: _track(sample, settings, render=False),
         "detector": lambda: _detect(sample.path),
+        "Pose": lambda: _follow_one(sample.path),
+        "opening": lambda: prepare_job(sample.path, _settings(settings)),
     }
     taken = in_turn(ways, _fewer(settings))
-    count, alone = len(sample.clip), taken["detector"]
-    return [
-        Row("end_to_end", name, count, "frame", ours, "the detector alone", alone, note)
-        for name, ours in taken.items()
-        if ours is not alone
-        for note in [_told(count, ours, alone)]
+    count, opening = len(sample.clip), taken["opening"]
+    rows = [
+        Row("end_to_end", name, count, "frame", taken[name], against, taken[alone], note)
+        for name in ("track", "no overlay")
+        for alone, against in (("detector", "the detector alone"), ("Pose", "mediapipe's Pose"))
+        for note in [bars(count, taken[name], taken[alone])]
     ]
+    note = f"{median(opening.cpu):.2f} s of CPU, part of all of the above"
+    return [*rows, Row("end_to_end", "reading weights and body", 1, "video", opening, note=note)]
 
 
 def _track(sample: Sample, settings: Settings, render: bool) -> None:
-    result = track_video(sample.path, TrackSettings(device=str(settings.device)))
+    result = track_video(sample.path, _settings(settings))
     result.save(settings.folder / "bodies")
     if render:
         result.render(settings.folder / "bodies")
 
 
-def _told(count: int, whole: Timing, detector: Timing) -> str:
-    beyond = [1 - seen / all_of_it for seen, all_of_it in zip(detector.cpu, whole.cpu, strict=True)]
+def _settings(settings: Settings) -> TrackSettings:
+    return TrackSettings(device=str(settings.device))
+
+
+def bars(count: int, whole: Timing, alone: Timing) -> str:
+    """What is asked of the whole: frame rate over that of looking alone, and the share of CPU."""
+    beyond = [1 - seen / all_of_it for seen, all_of_it in zip(alone.cpu, whole.cpu, strict=True)]
+    rate = [seen / all_of_it for seen, all_of_it in zip(alone.wall, whole.wall, strict=True)]
     return (
-        f"{_rate(count, whole):.1f} frames/s; {median(whole.cpu):.1f} s CPU, "
-        f"{median(beyond):.0%} of it beyond detection"
+        f"{_rate(count, whole):.1f} frames/s, {median(rate):.2f} of its rate; "
+        f"{_cpu(count, whole)}, {median(beyond):.0%} of it beyond that"
     )
+
+
+def _cpu(count: int, timing: Timing) -> str:
+    return f"{1000 * median(timing.cpu) / count:.1f} ms of CPU"
 
 
 def _rate(count: int, timing: Timing) -> float:

@@ -1,6 +1,6 @@
 """The video again, with the recovered bodies drawn over the people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from temporal_hmr.ahead import Ahead, one_thread_each
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
@@ -18,6 +19,7 @@ from temporal_hmr.decoding import announced
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.native_output import silenced
+from temporal_hmr.on_disk import let_go
 from temporal_hmr.output.npz import atomic_path
 from temporal_hmr.output.side_view import SideView
 from temporal_hmr.rasterize import Drawing, Surface
@@ -88,8 +90,19 @@ def write_overlay(
     Raises `InputError` if the place cannot be written to or OpenCV lacks the encoder.
     """
     artist = Artist(motions, body, style or OverlayStyle())
-    with atomic_path(Path(path)) as temporary:
-        write_video((artist.draw(frame) for frame in frames), fps, temporary)
+    # Frames are got, drawn into and encoded at the same time.
+    with (
+        one_thread_each(),
+        Ahead(_drawn(artist, frames)) as images,
+        atomic_path(Path(path)) as temporary,
+    ):
+        write_video(images, fps, temporary)
+
+
+def _drawn(artist: "Artist", frames: Iterable[Images]) -> Iterator[UInt8[ndarray, "h w 3"]]:
+    with Ahead(frames) as got:
+        for frame in got:
+            yield artist.draw(frame)
 
 
 def write_video(images: Iterable[UInt8[ndarray, "h w 3"]], fps: float, path: Path) -> None:
@@ -231,6 +244,7 @@ class _PosedBodies:
             smpl = smpl.map(lambda tensor: tensor.to(self._body.v_template))
             self._begin = position
             self._block = self._body.vertices(smpl).detach().cpu().float().numpy()
+            let_go(self._smpl.body_pose)
         return self._block[position - self._begin]
 
 

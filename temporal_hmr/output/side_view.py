@@ -18,11 +18,11 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from temporal_hmr.blending import chunks
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.motion import BodyMotion
+from temporal_hmr.on_disk import chunks
 from temporal_hmr.skeleton import SMPL24
 
 _SHARE = 0.75
@@ -138,7 +138,7 @@ class SideView:
 def _bounds(motion: BodyMotion, body: BodyModel, in_world: bool) -> Float[ndarray, "T 2 3"]:
     """The least and the greatest level coordinates of somebody's joints in every frame."""
     bounds = np.empty((len(motion), 2, 3))
-    for part in chunks(len(motion)):
+    for part in chunks(len(motion), motion.joints):
         joints = motion.joints[part]
         if in_world and motion.world is not None:
             smpl = motion.world.smpl[part].map(lambda tensor: tensor.to(body.v_template.dtype))
