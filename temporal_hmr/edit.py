@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from temporal_hmr.command_line import DoorParser, Stage, counted, run_door
+from temporal_hmr.command_line import DoorParser, counted, run_door
 from temporal_hmr.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     _check(options)
 
+    from temporal_hmr.editing.drawing import draw_overlay
     from temporal_hmr.editing.result import open_result
     from temporal_hmr.editing.steps import step_of
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _save(edit_result(result, steps, _settings(options)), folder, canvas is not None)
         result = open_result(folder)
     if canvas is not None:
-        _draw(result, canvas)
+        print(draw_overlay(folder, *canvas))
     if options.list:
         from temporal_hmr.editing.listing import people_table
 
@@ -84,8 +85,21 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         help="whom to believe where merged people are seen at once",
     )
     add("-o", "--output-dir", type=Path, metavar="FOLDER", help="write it there (in place)")
-    add("--render", type=Path, metavar="VIDEO", help="draw overlay.mp4 anew over the video")
-    add("--video", type=Path, metavar="VIDEO", help="for weights that look at images")
+    add(
+        "--render",
+        type=Path,
+        nargs="?",
+        const=True,
+        metavar="VIDEO",
+        help="draw overlay.mp4 anew over the video (where the result says that it lies)",
+    )
+    add("--side-view", action="store_true", help="with --render: the bodies from the side too")
+    add(
+        "--video",
+        type=Path,
+        metavar="VIDEO",
+        help="for weights that look at images (where the result says that it lies)",
+    )
     add("--weights", type=Path, metavar="FILE", help="that the result was made with")
     add("--body", type=Path, metavar="FILE", help="SMPL .pkl or .npz that it was made with")
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
@@ -99,6 +113,8 @@ def _check(options: Namespace) -> None:
         raise InputError(
             "say what to correct (--drop, --rename, --merge, --split, --swap), or --list"
         )
+    if options.side_view and options.render is None:
+        raise InputError("--side-view does nothing without --render")
     if options.prefer and not any(kind == "merge" for kind, _ in options.steps):
         raise InputError("--prefer does nothing without --merge")
     if options.output_dir and not options.steps:
@@ -111,22 +127,32 @@ def _settings(options: Namespace) -> "RecoverSettings":
     return RecoverSettings(
         weights=options.weights,
         body=options.body,
-        video=options.video or options.render,
+        video=_video(options),
         device=options.device,
         progress=True,
     )
 
 
-def _canvas(result: "Result", options: Namespace) -> "tuple[Clip, BodyModel]":
-    """What to draw on, and the body, if nothing speaks against it."""
-    from temporal_hmr.editing.recovering import clip_of, result_body
-    from temporal_hmr.output.overlay import require_encodable
-    from temporal_hmr.rasterize import require_rasterizer
+def _video(options: Namespace) -> Path | None:
+    from temporal_hmr.output.folder import tracked_video
 
-    require_rasterizer()
-    clip = clip_of(result, options.render)
-    require_encodable(clip.width, clip.height)
-    return clip, result_body(result, options.body)
+    given = options.video or (None if options.render is True else options.render)
+    return given or tracked_video(options.result)
+
+
+def _canvas(result: "Result", options: Namespace) -> "tuple[Clip, BodyModel, bool]":
+    """What to draw on, the body, and whether from the side too, if nothing speaks against it."""
+    from temporal_hmr.editing.drawing import has_overlay, require_drawable
+    from temporal_hmr.editing.recovering import clip_of, result_body
+
+    video = _video(options) if options.render is True else options.render
+    if video is None:
+        source = result.provenance.source
+        raise InputError(f"the video {source} is not where it was: give --render its path")
+    side_view = options.side_view or has_overlay(result.folder, result.summary, side_view=True)
+    clip = clip_of(result, video)
+    require_drawable(clip, side_view)
+    return clip, result_body(result, options.body), side_view
 
 
 def _save(edited: "EditedResult", folder: Path, drawn: bool) -> None:
@@ -138,7 +164,7 @@ def _save(edited: "EditedResult", folder: Path, drawn: bool) -> None:
     provenance = edited.result.provenance
     check_folder(folder, provenance.source_sha256)
     with working_in(folder, keep=(folder / WORK).exists()):
-        gone = outdated(folder, provenance.source)
+        gone = outdated(folder, edited.result)
         edited.save(folder)
         clear_page(folder)
     anew = ", ".join(str(number) for number in edited.anew)
@@ -147,20 +173,6 @@ def _save(edited: "EditedResult", folder: Path, drawn: bool) -> None:
     for name, command in gone:
         if name != OVERLAY or not drawn:
             print(f"{name} was of the former result and is gone; anew: {shlex.join(command)}")
-
-
-def _draw(result: "Result", canvas: "tuple[Clip, BodyModel]") -> None:
-    from temporal_hmr.output.folder import OVERLAY
-    from temporal_hmr.output.overlay import write_overlay
-
-    clip, body = canvas
-    path = result.folder / OVERLAY
-    motions = [person.motion for person in result.people]
-    try:
-        write_overlay(Stage("drawing").track(clip, len(clip)), clip.fps, motions, body, path)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{result.folder} has everything but the overlay") from None
-    print(path)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ class Seer:
     model: Hmr
     body: BodyModel
     settings: OnlineSettings = field(default_factory=OnlineSettings)
+    focal: float | None = None
+    """Pixels; None assumes the image diagonal."""
 
 
 def camera_frames(
@@ -83,7 +85,11 @@ def bodies_now(seer: Seer, frames: Iterator[Frame]) -> Iterator[tuple[Frame, nda
         recent.append(frame)
         if people is None:
             height, width = frame.image.shape[:2]
-            camera = Camera.with_assumed_focal(width, height)
+            camera = (
+                Camera.with_assumed_focal(width, height)
+                if seer.focal is None
+                else Camera.with_focal(seer.focal, width, height)
+            )
             people = OnlinePeople(seer.model, seer.body, camera, seer.settings)
         motions = people.push(frame.index, frame.time, seer.detector.people(frame))
         if len(recent) < seer.settings.delay + 1:
@@ -99,18 +105,32 @@ def watch(
     frames: Iterator[Frame],
     show: Callable[[UInt8[ndarray, "H W 3"]], bool] | None,
 ) -> None:
-    """Go on until the camera or `show` ends it; without `show`, say each second how it goes."""
-    told, taken = 0.0, []
+    """Go on until the camera or `show` ends it, telling how it goes.
+
+    In the corner of the pictures that are shown; without `show`, in a line each second.
+    """
+    told, taken, going = 0.0, [], ""
     for frame, picture, seconds in bodies_now(seer, frames):
         taken.append(seconds)
-        if show is not None:
-            if not show(picture):
-                return
-        elif frame.time - told >= 1:
+        if frame.time - told >= 1:
             per_second = len(taken) / (frame.time - told)
             late = 1000 * float(np.median(taken))
-            print(f"{per_second:.1f} frames a second, each {late:.0f} ms late", flush=True)
+            going = f"{per_second:.1f} frames a second, each {late:.0f} ms late"
             told, taken = frame.time, []
+            if show is None:
+                print(going, flush=True)
+        if show is not None and not show(_captioned(picture, going)):
+            return
+
+
+def _captioned(picture: UInt8[ndarray, "H W 3"], text: str) -> UInt8[ndarray, "H W 3"]:
+    if not text:
+        return picture
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(picture.shape[0] / 1200, 0.4)
+    (width, height), below = cv2.getTextSize(text, font, scale, 1)
+    cv2.rectangle(picture, (0, 0), (width + 12, height + below + 8), (40, 40, 40), cv2.FILLED)
+    cv2.putText(picture, text, (6, height + 5), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return picture
 
 
 def window() -> Callable[[UInt8[ndarray, "H W 3"]], bool] | None:

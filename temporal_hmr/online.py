@@ -116,12 +116,7 @@ class OnlineRecovery:
         """Raises `InputError` for a model that looks at images, a body it cannot be used with, and
         a delay that its window has no room for.
         """
-        if model.config.image_side() is not None:
-            raise InputError("these weights look at images: frame by frame, only keypoints serve")
-        # The frame before the one that is given is in the window too.
-        most = max(model.config.window - 2, 0)
-        if not 0 <= settings.delay <= most:
-            raise InputError(f"the delay takes 0 to {most} frames here, not {settings.delay}")
+        check_delay(model, settings)
         trained = body_of(model, body)
         device = next(model.parameters()).device
         posed = PosedBody(copy.deepcopy(trained)).to(device)
@@ -340,6 +335,16 @@ class OnlinePeople:
         self._people, self._since = {}, {}
         self._tracker = Tracker(TrackerSettings(patience=self._patience))
         return bodies
+
+
+def check_delay(model: Hmr, settings: OnlineSettings) -> None:
+    """Raise `InputError` for a model that looks at images, or a delay that it has no room for."""
+    if model.config.image_side() is not None:
+        raise InputError("these weights look at images: frame by frame, only keypoints serve")
+    # The frame before the one that is given is in the window too.
+    most = max(model.config.window - 2, 0)
+    if not 0 <= settings.delay <= most:
+        raise InputError(f"the delay takes 0 to {most} frames here, not {settings.delay}")
 
 
 def _check(index: int, person: Person2D) -> None:

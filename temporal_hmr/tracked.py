@@ -12,7 +12,7 @@ from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.command_line import Stage
 from temporal_hmr.motion import BodyMotion
-from temporal_hmr.output.folder import OVERLAY, write_results
+from temporal_hmr.output.folder import OVERLAY, seen_from, write_results
 from temporal_hmr.output.npz import Provenance
 from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.video import Clip
@@ -84,6 +84,7 @@ class TrackResult:
         Raises `InputError` if the folder cannot be written to.
         """
         clip = {
+            "source_path": seen_from(Path(folder), self.clip.path),
             "fps": self.clip.fps,
             "image_size": [self.camera.width, self.camera.height],
             "num_frames": len(self),

@@ -63,7 +63,13 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add("--smpl", type=Path, metavar="FOLDER", help="SMPL bodies, for datasets ($SMPL_DIR)")
     add("--rotations", type=Path, metavar="FILE", help="a trained rotation tokenizer")
     add("--classifier", type=Path, metavar="FILE", help="converted weights of PCT's classifier")
-    add("-o", "--output", type=Path, metavar="FOLDER", help="run folder (runs/<name of CONFIG>)")
+    add(
+        *("-o", "--output-dir", "--output"),
+        type=Path,
+        metavar="FOLDER",
+        dest="output",
+        help="run folder (runs/<name of CONFIG>)",
+    )
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
     return parser.parse_args(arguments)
 
@@ -123,8 +129,9 @@ def _train_rotations(
                 f"--{name.replace('_', '-')} does nothing for a rotation tokenizer: leave it out"
             )
     config = parse_config(values, RotationTrainingConfig, str(options.config))
+    takes = read_takes(options.data)
     claim(folder, config)
-    return train_rotations(config, read_takes(options.data), load_body(), folder, device)
+    return train_rotations(config, takes, load_body(), folder, device)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import logging
 import math
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from temporal_hmr.output.viewer.result import Result
     from temporal_hmr.video import Clip
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("temporal_hmr.view")
 
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -71,7 +72,8 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         "--video",
         type=Path,
         metavar="VIDEO",
-        help="the video that was tracked (looked for by its name in and around the result folder)",
+        help="the video that was tracked (where it lay then, else looked for by its name in and "
+        "around the result folder)",
     )
     add("--no-video", action="store_true", help="bodies only")
     add("--body", type=Path, metavar="FILE", help="SMPL .pkl or .npz that the result was made with")
@@ -141,21 +143,25 @@ def _stand_in(path: Path, result: "Result") -> "tuple[Clip | None, str]":
     settings = result.meta.get("settings")
     from_the_beginning = isinstance(settings, dict) and settings.get("start") is None
     if overlay.is_file() and from_the_beginning and result.step == 1:
-        clip = open_clip(overlay)
-        if _is_same_shape(clip, result):
-            return clip, f"{missing}: {OVERLAY} stands in, bodies drawn in."
+        with suppress(InputError):
+            clip = open_clip(overlay)
+            if _is_same_shape(clip, result):
+                return clip, f"{missing}: {OVERLAY} stands in, bodies drawn in."
     _log.warning("%s was not found: the page has no video; give --video", result.source)
     return None, f"{missing} when this page was made."
 
 
 def _places(path: Path, source: str) -> list[Path]:
     """Where the video of a result may lie."""
+    from temporal_hmr.output.folder import tracked_video
+
     name = Path(source).name
     if not name:
         return []
     folder = path if path.is_dir() else path.parent
     folders = [folder, folder.resolve().parent, folder.resolve().parent.parent, Path(), _ASSETS]
-    return [each / name for each in folders]
+    stated = tracked_video(folder)
+    return [*([] if stated is None else [stated]), *(each / name for each in folders)]
 
 
 def _is_source(video: Path, result: "Result") -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from temporal_hmr.command_line import Stage
 from temporal_hmr.device import choose_device
 from temporal_hmr.editing.result import Result
 from temporal_hmr.errors import InputError
+from temporal_hmr.given.lens import straight_clip, told_lens
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.recover import default_weights, load_model, recover
@@ -84,7 +85,7 @@ def result_body(result: Result, path: Path | None) -> BodyModel:
 
 
 def clip_of(result: Result, video: Path) -> Clip:
-    """The frames of the video that were tracked.
+    """The frames of the video that were tracked, without the distortion that was taken out.
 
     A copy of it will do for drawing, with a warning. Raises `InputError` if it has another size.
     """
@@ -102,7 +103,10 @@ def clip_of(result: Result, video: Path) -> Clip:
         _log.warning(
             "%s is not the very file that was tracked: frames are matched by their numbers", video
         )
-    return clip
+    if not result.people:
+        return clip
+    lens = told_lens(asdict(result.provenance), result.people[0].motion.camera)
+    return clip if lens is None else straight_clip(clip, lens)
 
 
 def _model(result: Result, settings: RecoverSettings) -> Hmr:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from temporal_hmr.archive import read_arrays
 from temporal_hmr.errors import InputError
-from temporal_hmr.interchange.ours import read_ours
+from temporal_hmr.interchange.ours import read_ours, stated_provenance
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.output.folder import SUMMARY
 from temporal_hmr.output.former import bring_back
@@ -113,8 +113,11 @@ def _summary(path: Path) -> dict[str, Any]:
 
 def _lists(summary: dict[str, Any]) -> bool:
     people, edits, cuts = (summary.get(key, []) for key in ("people", "edits", "cuts"))
+    size = summary.get("image_size") or [0, 0]
     return (
-        isinstance(people, list)
+        isinstance(size, list)
+        and [type(side) for side in size] == [int, int]
+        and isinstance(people, list)
         and isinstance(edits, list)
         and isinstance(cuts, list)
         and all(isinstance(cut, int) for cut in cuts)
@@ -127,17 +130,7 @@ def _is_name(file: object) -> bool:
 
 
 def _provenance(path: Path, summary: dict[str, Any]) -> Provenance:
-    given = {
-        field.name: summary[field.name] for field in fields(Provenance) if field.name in summary
-    }
-    try:
-        provenance = Provenance(**given)
-    except TypeError as error:
-        raise InputError(f"{path} does not say how it was made; track the video again") from error
-    empty = asdict(Provenance("", "", "", "", "", "", ""))
-    for name, value in asdict(provenance).items():
-        if not isinstance(value, type(empty[name])):
-            raise InputError(f"{path} has no proper {name!r} in it; track the video again")
+    provenance = stated_provenance(path, summary)
     start, end, stride = (provenance.settings.get(name) for name in ("start", "end", "stride"))
     proper = all(isinstance(bound, int | float | None) for bound in (start, end))
     if not proper or not isinstance(stride, int | None) or (stride or 1) < 1:
@@ -167,10 +160,7 @@ def _stated(provenance: Provenance) -> dict[str, object]:
 
 def _check_arrays(file: Path, motion: BodyMotion) -> None:
     """What reading for other purposes has not looked at."""
-    count = (len(motion),)
     wrong: Sequence[tuple[bool, str]] = (
-        (motion.times.shape != count or not np.isfinite(motion.times).all(), "a time per frame"),
-        (motion.confidence.shape != count, "a confidence per frame"),
         (not np.isfinite(motion.boxes).all(), "a box per frame"),
         (not np.isfinite(motion.keypoints).all(), "finite keypoints2d"),
         (not motion.observed.any(), "any frame in which the person was seen"),
@@ -178,5 +168,3 @@ def _check_arrays(file: Path, motion: BodyMotion) -> None:
     for bad, what in wrong:
         if bad:
             raise InputError(f"{file} has not {what}; track the video again")
-    if (np.diff(motion.times) <= 0).any():
-        raise InputError(f"{file} has times that do not increase; track the video again")

@@ -7,14 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from temporal_hmr.editing.clock import Clock
+from temporal_hmr.editing.frame_times import FrameTimes
 from temporal_hmr.editing.recovering import RecoverSettings, recovered, result_body
 from temporal_hmr.editing.result import Person, Result
 from temporal_hmr.editing.steps import Step
 from temporal_hmr.editing.tracks import same_sightings
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion, Track
-from temporal_hmr.output.folder import described, person_file, publish_results
+from temporal_hmr.output.folder import (
+    described,
+    person_file,
+    publish_results,
+    seen_from,
+    tracked_video,
+)
 from temporal_hmr.output.npz import package_version, rewrite_motion, save_motion
 from temporal_hmr.world.placing import find_world
 
@@ -52,7 +58,9 @@ class EditedResult:
 
         Raises `InputError` if it cannot be written.
         """
-        publish_results(folder, self.summary(), self._write)
+        video = tracked_video(self.result.folder)
+        place = {} if video is None else {"source_path": seen_from(folder, video)}
+        publish_results(folder, self.summary() | place, self._write)
 
     def summary(self) -> dict[str, Any]:
         """What `result.json` is to say."""
@@ -96,7 +104,7 @@ def edit_result(
     before = [person.track for person in result.people]
     if not before:
         raise InputError(f"nobody is in {result.folder}: there is nothing to edit")
-    clock = Clock.of(before, result.settings.get("stride") or 1)
+    clock = FrameTimes.of(before, result.settings.get("stride") or 1)
     tracks = list(before)
     for step in steps:
         tracks = step.change(tracks, clock)
@@ -124,7 +132,7 @@ def _numbered(person: Person, track: Track) -> BodyMotion:
     return replace(person.motion, person_id=track.person_id)
 
 
-def _warn_of_cuts(tracks: Sequence[Track], result: Result, clock: Clock) -> None:
+def _warn_of_cuts(tracks: Sequence[Track], result: Result, clock: FrameTimes) -> None:
     for track in tracks:
         first, last = track.frames[[0, -1]]
         for cut in (cut for cut in result.summary.get("cuts", []) if first < cut <= last):

@@ -2,22 +2,27 @@
 
 from pathlib import Path
 
-from temporal_hmr.output.folder import OVERLAY
+from temporal_hmr.editing.drawing import has_overlay
+from temporal_hmr.editing.result import Result
+from temporal_hmr.output.folder import OVERLAY, tracked_video
 from temporal_hmr.output.manifest import EXPORTS, read_manifest
 from temporal_hmr.output.viewer.page import PAGE, is_page
 
 _DOOR = ("python", "-m")
 
 
-def outdated(folder: Path, source: str) -> list[tuple[str, list[str]]]:
+def outdated(folder: Path, result: Result) -> list[tuple[str, list[str]]]:
     """What there is of it in the folder, and the command that makes each anew.
 
-    `source` is the name of the video.
+    `result` is the former one.
     """
     name = str(folder)
     found = []
     if (folder / OVERLAY).is_file():
-        found.append((OVERLAY, [*_DOOR, "temporal_hmr.edit", name, "--render", source]))
+        # Without a path the video is where the result says.
+        video = [] if tracked_video(result.folder) else [result.provenance.source]
+        side = ["--side-view"] if has_overlay(folder, result.summary, side_view=True) else []
+        found.append((OVERLAY, [*_DOOR, "temporal_hmr.edit", name, "--render", *video, *side]))
     formats = list(read_manifest(folder / EXPORTS).files)
     if formats:
         found.append((f"{EXPORTS}/", [*_DOOR, "temporal_hmr.export", name, "--to", *formats]))

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from temporal_hmr.editing.clock import Clock
+from temporal_hmr.editing.frame_times import FrameTimes
 from temporal_hmr.editing.tracks import drop, merge, rename, split, swap
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import Track
 
 _MOMENT = "f[0-9]{1,9}|[0-9]{1,9}(?:[.][0-9]*)?|[.][0-9]+"
 _NUMBER = "[0-9]{1,6}"
-Change = Callable[[list[Track], Clock], list[Track]]
+Change = Callable[[list[Track], FrameTimes], list[Track]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,8 @@ def step_of(kind: str, words: Sequence[str], prefer: str | None = None) -> Step:
     `prefer` is for merges.
     """
     read = partial(_merge, prefer=prefer) if kind == "merge" else _READERS[kind]
-    return Step(" ".join([f"--{kind}", *words]), read(words))
+    said = [f"--{kind}", *words, *(["--prefer", prefer] if kind == "merge" and prefer else [])]
+    return Step(" ".join(said), read(words))
 
 
 def _drop(words: Sequence[str]) -> Change:
@@ -67,7 +68,7 @@ def _split(words: Sequence[str]) -> Change:
             )
         cuts.append((int(found[1]), found[2]))
 
-    def change(tracks: list[Track], clock: Clock) -> list[Track]:
+    def change(tracks: list[Track], clock: FrameTimes) -> list[Track]:
         for person, moment in cuts:
             tracks = split(tracks, person, _first(moment, clock), clock)
         return tracks
@@ -85,7 +86,7 @@ def _swap(words: Sequence[str]) -> Change:
         )
     people, begin, end = (int(found[1]), int(found[2])), found[3], found[4]
 
-    def change(tracks: list[Track], clock: Clock) -> list[Track]:
+    def change(tracks: list[Track], clock: FrameTimes) -> list[Track]:
         first = int(clock.frames[0]) if begin is None else _first(begin, clock)
         last = int(clock.frames[-1]) if end is None else _last(end, clock)
         if first > last:
@@ -106,14 +107,14 @@ def _number(word: str, kind: str) -> int:
     return int(word)
 
 
-def _first(moment: str, clock: Clock) -> int:
+def _first(moment: str, clock: FrameTimes) -> int:
     """The frame that it names, or the first at that time or after it."""
     if moment.startswith("f"):
         return int(moment[1:])
     return clock.frame_from(float(moment))
 
 
-def _last(moment: str, clock: Clock) -> int:
+def _last(moment: str, clock: FrameTimes) -> int:
     if moment.startswith("f"):
         return int(moment[1:])
     return clock.frame_until(float(moment))

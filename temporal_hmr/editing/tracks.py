@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from temporal_hmr.editing.clock import Clock
+from temporal_hmr.editing.frame_times import FrameTimes
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import Track
 
@@ -50,7 +50,7 @@ def merge(
     tracks: Sequence[Track],
     people: Sequence[int],
     prefer: str | None = None,
-    clock: Clock | None = None,
+    clock: FrameTimes | None = None,
 ) -> list[Track]:
     """These people as one, who has the number of the first.
 
@@ -58,7 +58,7 @@ def merge(
     raises `InputError` if there are any. `clock` knows the frames between them; None takes it from
     the tracks.
     """
-    clock = clock or Clock.of(tracks)
+    clock = clock or FrameTimes.of(tracks)
     if len(set(people)) < 2 or len(set(people)) < len(people):
         raise InputError(f"to merge takes two people or more, not {_listed(people)}")
     parts = [_named(tracks, person) for person in people]
@@ -76,13 +76,13 @@ def merge(
 
 
 def split(
-    tracks: Sequence[Track], person: int, frame: int, clock: Clock | None = None
+    tracks: Sequence[Track], person: int, frame: int, clock: FrameTimes | None = None
 ) -> list[Track]:
     """One person as two, of whom the second begins with the first sight at that frame or after it.
 
     They get the next number after the highest.
     """
-    clock = clock or Clock.of(tracks)
+    clock = clock or FrameTimes.of(tracks)
     track = _named(tracks, person)
     later = track.frames >= frame
     if later.all() or not later.any():
@@ -101,10 +101,10 @@ def swap(
     tracks: Sequence[Track],
     people: tuple[int, int],
     frames: tuple[int, int],
-    clock: Clock | None = None,
+    clock: FrameTimes | None = None,
 ) -> list[Track]:
     """Two people exchanged from one frame to another, both included."""
-    clock = clock or Clock.of(tracks)
+    clock = clock or FrameTimes.of(tracks)
     if people[0] == people[1]:
         raise InputError(f"to swap takes two people, not {people[0]} and {people[1]}")
     pair = [_named(tracks, person) for person in people]
@@ -164,13 +164,13 @@ def _joined(parts: Sequence[Track]) -> Track:
     return replace(parts[0], **arrays)
 
 
-def _spanning(track: Track, clock: Clock) -> Track:
+def _spanning(track: Track, clock: FrameTimes) -> Track:
     """The track, who knows the frames between its sightings from the clock."""
     frames, times = clock.span(int(track.frames[0]), int(track.frames[-1]))
     return replace(track, looked_at=frames, looked_at_times=times)
 
 
-def _refuse_overlap(parts: Sequence[Track], clock: Clock) -> None:
+def _refuse_overlap(parts: Sequence[Track], clock: FrameTimes) -> None:
     for number, one in enumerate(parts):
         for other in parts[:number]:
             both = np.intersect1d(one.frames, other.frames)
@@ -182,7 +182,7 @@ def _refuse_overlap(parts: Sequence[Track], clock: Clock) -> None:
                 )
 
 
-def _when(frames: Int[ndarray, "n"], clock: Clock) -> str:
+def _when(frames: Int[ndarray, "n"], clock: FrameTimes) -> str:
     stretches = clock.stretches(frames)
     told = [
         f"from {clock.time(first):.2f} to {clock.time(last):.2f} s (frames {first} to {last})"

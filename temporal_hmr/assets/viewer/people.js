@@ -21,7 +21,7 @@ class People {
     swatch.style.background = css(person.color);
     const seconds = person.observedFrames / this.data.fps, [from, to] = person.span;
     const facts = `${from.toFixed(1)}–${to.toFixed(1)} s, seen ${seconds.toFixed(1)} s, ` +
-      `${Math.round(100 * person.confidenceMean)} %`;
+      `${Math.round(100 * person.confidenceMean)} % sure`;
     const title = `${person.file}: frames ${person.frameSpan[0]} to ${person.frameSpan[1]}, seen in ` +
       `${person.observedFrames}, mean confidence ${person.confidenceMean.toFixed(2)}`;
     const verdict = element("span", { className: `verdict ${person.verdict}`,

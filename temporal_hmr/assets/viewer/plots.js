@@ -77,9 +77,9 @@ class Plots {
   #limit(context, text, x, y) {
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "right";
-    context.lineWidth = 3;
-    context.strokeStyle = this.page.theme.raised;
-    context.strokeText(text, x, y);
+    const reach = context.measureText(text).width + 3;
+    context.fillStyle = this.page.theme.raised;
+    context.fillRect(x - reach, y - 9, reach + 3, 11);
     context.fillStyle = this.page.theme.muted;
     context.fillText(text, x, y);
   }

@@ -15,7 +15,7 @@ _SLACK = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Clock:
+class FrameTimes:
     """From the first frame in which anybody was seen to the last."""
 
     frames: Int[ndarray, "N"]
@@ -23,11 +23,11 @@ class Clock:
     """Presentation times in seconds."""
 
     @staticmethod
-    def of(tracks: Sequence[Track], stride: int = 1) -> "Clock":
+    def of(tracks: Sequence[Track], stride: int = 1) -> "FrameTimes":
         """What these tracks know; where none of them is, every `stride`-th frame, evenly timed."""
         spans = [fill_frames(track) for track in tracks]
         if not spans:
-            return Clock(np.zeros(0, np.int64), np.zeros(0))
+            return FrameTimes(np.zeros(0, np.int64), np.zeros(0))
         frames, row = np.unique(np.concatenate([span.frames for span in spans]), return_index=True)
         times = np.concatenate([span.times for span in spans])[row]
         grid = np.arange(frames[0], frames[-1] + 1, stride)
@@ -35,7 +35,7 @@ class Clock:
             # What is missing within a track could not be decoded.
             grid = grid[(grid < span.frames[0]) | (grid > span.frames[-1])]
         every = np.union1d(frames, grid)
-        return Clock(every, np.interp(every, frames, times))
+        return FrameTimes(every, np.interp(every, frames, times))
 
     def span(self, first: int, last: int) -> tuple[Int[ndarray, "n"], Float[ndarray, "n"]]:
         """Frames `first` to `last` and their times."""
