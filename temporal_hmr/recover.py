@@ -1,20 +1,21 @@
 """From a track to a motion: the one inference path of tracking, evaluation and the Python API."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from temporal_hmr.batch import CropWindow
-from temporal_hmr.blending import Blend, at_times, chunks
+from temporal_hmr.blending import Blend, at_times
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
@@ -31,9 +32,11 @@ from temporal_hmr.confidence import Seen, joint_confidence, seconds_away
 from temporal_hmr.crops import readable
 from temporal_hmr.errors import InputError
 from temporal_hmr.journal import Journal
+from temporal_hmr.keypoint_fit.jumps import Jumps, jumping
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.on_disk import chunks, zeros
 from temporal_hmr.recalled_windows import Answer, recalled
 from temporal_hmr.reprojection import Reprojection, fit_to_keypoints
 from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, Skeleton
@@ -81,31 +84,34 @@ def recover(
     one that the model was trained on takes over the pose, and the shape whose skeleton is nearest.
     `images` are the frames of the track in order (others are passed over), for models that look at
     them. `fit` says how the body is moved onto the detected keypoints; None leaves it as the model
-    has it. What is found goes into the journal window by window, and what is there already is not
-    computed again.
+    has it. With it, models of keypoints look twice: beside their first guess, moved onto the
+    keypoints, some of these turn out to jump, and are not shown again. What is found goes into the
+    journal window by window, and what is there already is not computed again; beside the journal,
+    on the disk, lies what grows with the clip.
 
     Raises `InputError` if the track's keypoints are not the ones the model looks at, if it looks
     at images and there are none, or if it speaks of SMPL's shapes and the body is not SMPL.
     """
-    seen = fill_frames(_readable(track))
+    folder = None if journal is None else journal.folder
+    seen = fill_frames(_readable(track), folder)
     trained = body_of(model, body)
-    posed = copy.deepcopy(_posed(trained)).to(next(model.parameters()).device)
+    posed = copy.deepcopy(_posed(trained))
+    looking = _Looking(model, posed, camera, track.skeleton, track.person_id, journal)
     # Models of keypoints are small: threads would wait for each other most of the time.
     with threadpool_limits(1 if model.config.image_side() is None else None):
-        shown = seen.at(at_trained_rate(seen.times))
-        blend = Blend(len(shown), posed)
-        for starts, window in _windows(shown, model, camera, images):
-            name = f"person {track.person_id} from {shown.frames[starts[0]]}"
-            answer = partial(_answer, model, posed, temporal, window)
-            blend.add(starts, *recalled(journal, name, answer))
-        smpl = blend.result()
-        if fit is not None:
-            how = fit if temporal else fit.by_frame()
-            smpl = fit_to_keypoints(smpl, shown, camera, posed, track.skeleton, how)
-        smpl = at_times(smpl, shown.times, seen.times, posed)
-        likely = _confidence(smpl, seen, posed, track.skeleton, camera)
+        shown = seen.at(at_trained_rate(seen.times), folder)
+        how = fit if fit is None or temporal else fit.by_frame()
+        jumps = None
+        if how is not None and how.jumps is not None and model.guesses_first:
+            jumps = looking.jumps(shown, how, how.jumps)
+        kept = shown if jumps is None else shown.without(jumps, folder)
+        smpl = looking.bodies(kept, partial(_answer, temporal=temporal), images)
+        if how is not None:
+            smpl = looking.fitted(smpl, shown, how, jumps)
+        smpl = at_times(smpl, shown.times, seen.times, posed, folder)
+        likely, mean = _confidence(smpl, seen, posed, track.skeleton, camera, folder)
         smpl = on_body(smpl, trained, body)
-        joints = _joints(body, smpl)
+        joints = _joints(body, smpl, folder)
     return BodyMotion(
         person_id=track.person_id,
         frames=seen.frames,
@@ -118,7 +124,7 @@ def recover(
         keypoints=seen.keypoints,
         skeleton=track.skeleton,
         observed=seen.observed,
-        confidence=likely.mean(-1),
+        confidence=mean,
         joint_confidence=likely,
     )
 
@@ -137,28 +143,90 @@ def _readable(track: Track) -> Track:
     return track
 
 
-def _joints(body: BodyModel, smpl: SmplParams) -> Float[ndarray, "T 24 3"]:
-    joints = np.empty((len(smpl.transl), 24, 3), np.float32)
-    for part in chunks(len(joints)):
+def _joints(body: BodyModel, smpl: SmplParams, folder: Path | None) -> Float[ndarray, "T 24 3"]:
+    joints = zeros((len(smpl.transl), 24, 3), folder).numpy()
+    for part in chunks(len(joints), joints, smpl.body_pose):
         some = smpl[part].map(lambda tensor: tensor.to(body.v_template.dtype))
         joints[part] = body.joints(some).float().numpy()
     return joints
 
 
-def _answer(model: Hmr, posed: PosedBody, temporal: bool, window: CropWindow) -> Answer:
-    device = next(model.parameters()).device
-    window = window.map(lambda tensor: tensor.to(device))
-    with torch.inference_mode():
-        return model(window, posed, temporal).smpl, readable(window.scores)
+@dataclass(frozen=True, eq=False)
+class _Looking:
+    """What one look at a track has in common with the next."""
+
+    model: Hmr
+    posed: PosedBody
+    """On the CPU between looks."""
+    camera: Camera
+    skeleton: Skeleton
+    person_id: int
+    journal: Journal | None
+
+    def bodies(
+        self,
+        shown: FilledTrack,
+        answer: Callable[[Hmr, CropWindow, PosedBody], SmplParams],
+        images: Iterable[Frame] | None = None,
+        look: str = "",
+    ) -> SmplParams:
+        """What the model answers to the windows of the track, blended; the journal has each."""
+        device = next(self.model.parameters()).device
+        self.posed.to(device)
+        blend = Blend(len(shown), self.posed, self._folder)
+        for starts, window in _windows(shown, self.model, self.camera, images):
+
+            def computed(window: CropWindow = window) -> Answer:
+                window = window.map(lambda tensor: tensor.to(device))
+                with torch.inference_mode():
+                    return answer(self.model, window, self.posed), readable(window.scores)
+
+            name = f"{look}person {self.person_id} from {shown.frames[starts[0]]}"
+            blend.add(starts, *recalled(self.journal, name, computed))
+        return blend.result()
+
+    def fitted(
+        self,
+        smpl: SmplParams,
+        shown: FilledTrack,
+        how: Reprojection,
+        jumps: Bool[ndarray, "T J"] | None = None,
+    ) -> SmplParams:
+        """Moved onto the keypoints, but for those that jump."""
+        given = (self.camera, self.posed, self.skeleton)
+        return fit_to_keypoints(smpl, shown, *given, how, jumps, self._folder)
+
+    def jumps(self, shown: FilledTrack, how: Reprojection, settings: Jumps) -> Bool[ndarray, "T J"]:
+        """Which keypoints jump beside the model's first guess at bodies."""
+        guess = self.fitted(self.bodies(shown, _guess, look="first guess of "), shown, how)
+        given = (self.camera, self.posed, self.skeleton)
+        return jumping(guess, shown, *given, how.visible_above, settings)
+
+    @property
+    def _folder(self) -> Path | None:
+        return None if self.journal is None else self.journal.folder
+
+
+def _answer(model: Hmr, window: CropWindow, posed: PosedBody, temporal: bool) -> SmplParams:
+    return model(window, posed, temporal).smpl
+
+
+def _guess(model: Hmr, window: CropWindow, posed: PosedBody) -> SmplParams:
+    return model.first_guess(window, posed).smpl
 
 
 def _confidence(
-    smpl: SmplParams, seen: FilledTrack, posed: PosedBody, skeleton: Skeleton, camera: Camera
-) -> Float[ndarray, "T 24"]:
-    """How likely each joint is right; `posed` is on the CPU by now."""
+    smpl: SmplParams,
+    seen: FilledTrack,
+    posed: PosedBody,
+    skeleton: Skeleton,
+    camera: Camera,
+    folder: Path | None,
+) -> tuple[Float[ndarray, "T 24"], Float[ndarray, "T"]]:
+    """How likely each joint is right, and their means; `posed` is on the CPU by now."""
     away = seconds_away(seen.times, seen.observed)
-    likely = np.empty((len(seen), 24), np.float32)
-    for part in chunks(len(seen)):
+    likely, mean = zeros((len(seen), 24), folder).numpy(), np.zeros(len(seen), np.float32)
+    for part in chunks(len(seen), likely, seen.keypoints, smpl.body_pose):
         points = posed.body.regress(smpl[part], posed.points_of(skeleton))
         likely[part] = joint_confidence(
             Seen(
@@ -169,7 +237,8 @@ def _confidence(
                 away=away[part],
             )
         )
-    return likely
+        mean[part] = likely[part].mean(-1)
+    return likely, mean
 
 
 def body_of(model: Hmr, body: BodyModel) -> BodyModel:

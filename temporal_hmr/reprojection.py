@@ -8,8 +8,11 @@ clip is one least-squares problem, solved by Gauss-Newton steps.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
+from jaxtyping import Bool
+from numpy import ndarray
 from threadpoolctl import threadpool_limits
 
 from temporal_hmr.body.params import SmplParams
@@ -18,6 +21,7 @@ from temporal_hmr.clip_windows import FilledTrack
 from temporal_hmr.keypoint_fit.clip import Clip
 from temporal_hmr.keypoint_fit.settings import Reprojection
 from temporal_hmr.models.hmr import PosedBody
+from temporal_hmr.on_disk import let_go, zeros
 from temporal_hmr.skeleton import COCO23, Skeleton
 
 CORE, MARGIN = 384, 64
@@ -32,27 +36,32 @@ def fit_to_keypoints(
     body: PosedBody,
     skeleton: Skeleton = COCO23,
     settings: Reprojection = Reprojection(),
+    jumps: Bool[ndarray, "T J"] | None = None,
+    folder: Path | None = None,
 ) -> SmplParams:
     """The network's bodies, moved so that their keypoints lie on the detected ones.
 
     `first` has batch axis T, one shape, and a row for each frame of `seen`, on the CPU as `body`.
-    `skeleton` says whose the keypoints are: `COCO23` or `BLAZEPOSE23`. Frames without keypoints
+    `skeleton` says whose the keypoints are: `COCO23` or `BLAZEPOSE23`; bodies are not moved onto
+    those of `jumps`. Frames without keypoints
     follow their neighbours. Shape comes first, from some frames of the clip, then motion. Time and
-    memory for a frame do not depend on the length of the clip.
+    memory for a frame do not depend on the length of the clip; what there is of each lies in files
+    of the folder, if there is one.
     """
     # Pieces are too small to share: threads would spend their time waiting for each other, on a
     # busy machine a hundred times what the work takes.
     with torch.no_grad(), threadpool_limits(1):
-        clip = Clip.of(first, seen, camera, body, skeleton, settings)
+        jump = None if jumps is None else torch.from_numpy(jumps)
+        clip = Clip.of(first, seen, camera, body, skeleton, settings, jump, folder)
         clip = clip.of_shape(clip.fitted_shape())
-        fitted = clip.first.map(torch.clone)
+        rotations = zeros((len(seen), 24, 3, 3), folder, first.transl.dtype)
+        transl = clip.first.transl.clone()
         for kept, around in _parts(len(seen)):
             there = slice(kept.start - around.start, kept.stop - around.start)
             found = clip.some(around).fitted()[there]
-            fitted.global_orient[kept] = found.global_orient
-            fitted.body_pose[kept] = found.body_pose
-            fitted.transl[kept] = found.transl
-        return fitted
+            rotations[kept], transl[kept] = found.rotations(), found.transl
+            let_go(rotations, first.body_pose, seen.keypoints, clip.evidence.weight)
+        return SmplParams.from_rotations(rotations, clip.first.betas, transl)
 
 
 def _parts(frames: int) -> Iterator[tuple[slice, slice]]:

@@ -10,9 +10,11 @@ import pytest
 
 import temporal_hmr
 from temporal_hmr.errors import InputError
+from temporal_hmr.motion import Person2D
+from temporal_hmr.people.reading import weighed
 from temporal_hmr.people.similarity import box_overlap, keypoint_similarity
 from temporal_hmr.people.tracker import Tracker
-from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, SMPL24
+from temporal_hmr.skeleton import BLAZEPOSE23, BLAZEPOSE33, COCO23, SMPL24
 from temporal_hmr.video import Frame, open_clip
 
 SAMPLE = Path(temporal_hmr.__path__[0]) / "assets" / "sample.mp4"
@@ -81,6 +83,42 @@ def test_in_a_mirrored_image_left_is_right(finder, sample):
     back[:, 0] = width - back[:, 0]
     names = COCO23.indices(*LIMBS)
     assert np.abs(back[names, :2] - person.keypoints[names, :2]).max() < 0.03 * person.box[3]
+
+
+def test_the_mirror_image_is_read_as_the_image_itself(sample):
+    pytest.importorskip("mediapipe", reason="mediapipe has no wheel for this Python")
+    from temporal_hmr.people.blazepose import BlazePose, ImagePacket
+
+    plain, mirrored = (ImagePacket.of(sample[2].image, mirrored) for mirrored in (False, True))
+    with BlazePose() as network:
+        (found,), (again,) = network.detect(plain), network.detect(mirrored)
+        here, there = network.read(plain, found), network.read(mirrored, found)
+    assert here is not None and there is not None
+    for region, other in ((found, again), (here.region, there.region)):
+        assert abs(region.x - other.x) < 0.05 * region.size
+        assert abs(region.rotation - other.rotation) < 0.15
+    limbs = BLAZEPOSE33.indices(*LIMBS)
+    away = np.linalg.norm(here.points[limbs, :2] - there.points[limbs, :2], axis=-1)
+    assert away.max() < 0.05 * found.size
+    twice = here.mirrored(plain.width).mirrored(plain.width)
+    np.testing.assert_allclose(twice.points, here.points)
+    assert twice.region == pytest.approx(here.region)
+
+
+def test_keypoints_read_elsewhere_in_the_mirror_are_believed_by_as_much_less():
+    keypoints = np.zeros((23, 3))
+    keypoints[:, 2] = 0.8
+    keypoints[1, :2] = 0, 100  # the extent
+    keypoints[2, 2] = 0
+    mirrored = keypoints.copy()
+    mirrored[3, 0] = 3
+    mirrored[4, 0] = 90
+    mirrored[5] = 40, 40, 0
+    one, other = (Person2D(np.zeros(4), each, BLAZEPOSE23, 1.0) for each in (keypoints, mirrored))
+    found = weighed(one, other).keypoints
+    np.testing.assert_array_equal(found[:, :2], keypoints[:, :2])
+    assert found[3, 2] == pytest.approx(0.4) and found[4, 2] < 0.001
+    np.testing.assert_allclose(np.delete(found[:, 2], (3, 4)), np.delete(keypoints[:, 2], (3, 4)))
 
 
 def test_two_people_are_two_in_every_frame(finder, sample):

@@ -1,24 +1,25 @@
 """A clip with everything that a Gauss-Newton step towards its keypoints needs."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
-from temporal_hmr.blending import chunks
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.clip_windows import FilledTrack
-from temporal_hmr.keypoint_fit.evidence import Evidence, weigh
+from temporal_hmr.keypoint_fit.evidence import REACH, Evidence, weigh
 from temporal_hmr.keypoint_fit.linearised import NEAREST, InPicture, KeypointsOfBody, by_turning
 from temporal_hmr.keypoint_fit.second_differences import Roughness
 from temporal_hmr.keypoint_fit.settings import Reprojection
 from temporal_hmr.keypoint_fit.solver import ClipProblem, Smooth, Unknowns
 from temporal_hmr.models.hmr import PosedBody
+from temporal_hmr.on_disk import chunks
 from temporal_hmr.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from temporal_hmr.skeleton import SMPL24, Skeleton
 
@@ -82,24 +83,33 @@ class Clip:
         body: PosedBody,
         skeleton: Skeleton,
         settings: Reprojection,
+        jumps: Bool[Tensor, "T J"] | None = None,
+        folder: Path | None = None,
     ) -> "Clip":
-        """What the network says of the frames of a track, with what was seen of them weighed."""
-        pelvis = first.transl + body.pelvis_at_rest(first.betas)
+        """What the network says of the frames of a track, with what was seen of them weighed.
+
+        That lies in a file of the folder, if there is one.
+        """
+        pelvis = first.transl + body.pelvis_at_rest(first.betas[:1])
         depth = pelvis[:, 2:].clamp(min=NEAREST)
         usual = float(depth.median())
         points = KeypointsOfBody(body.body, body.points_of(skeleton), _MOVED)
-        projected = [
-            InPicture.of(points.at(first[part]), camera).pixels for part in chunks(len(seen))
-        ]
-        evidence = weigh(
-            torch.from_numpy(seen.keypoints),
-            torch.cat(projected),
-            depth[:, 0] / camera.focal.mean(),
-            settings.visible_above,
-            settings.sigma,
-            settings.lingering,
-            settings.most_lingering,
-        )
+        keypoints = torch.from_numpy(seen.keypoints)
+        evidence = Evidence.to_come(keypoints, folder)
+        for part in chunks(len(seen), keypoints, first.body_pose, evidence.weight):
+            around = slice(max(part.start - REACH, 0), part.stop + REACH)
+            weighed = weigh(
+                keypoints[around],
+                InPicture.of(points.at(first[around]), camera).pixels,
+                depth[around, 0] / camera.focal.mean(),
+                settings.visible_above,
+                settings.sigma,
+                settings.lingering,
+                settings.most_lingering,
+                None if jumps is None else jumps[around],
+            )
+            begin = part.start - around.start
+            evidence[part] = weighed[begin : begin + part.stop - part.start]
         return Clip(
             first=first,
             place=torch.cat([pelvis[:, :2] / depth * usual, depth.log()], -1),
@@ -125,9 +135,9 @@ class Clip:
 
     def of_shape(self, betas: Float[Tensor, "*T 10"]) -> "Clip":
         """The same motion of another shape: pelvis and rotations stay."""
-        rest = self.body.pelvis_at_rest(self.first.betas)
+        rest = self.body.pelvis_at_rest(self.first.betas[:1])
         betas = betas.expand_as(self.first.betas)
-        transl = self.first.transl + rest - self.body.pelvis_at_rest(betas)
+        transl = self.first.transl + rest - self.body.pelvis_at_rest(betas[:1])
         return replace(self, first=replace(self.first, betas=betas, transl=transl))
 
     def fitted_shape(self) -> Float[Tensor, "10"]:

@@ -1,14 +1,19 @@
 """What detected keypoints say of a motion, and how far they can be believed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from temporal_hmr.on_disk import zeros
+
 AROUND = 15
 """Frames before and after that tell how much keypoints tremble at one."""
+REACH = AROUND + 1
+"""Frames before and after on which what is said of one depends."""
 _USUAL_SIZE = (2 / torch.pi) ** 0.5
 """Mean size of a number drawn from a standard normal distribution."""
 
@@ -41,15 +46,20 @@ class Evidence:
 
     def __getitem__(self, part: slice | Tensor) -> "Evidence":
         """Some of the frames."""
-        return Evidence(
-            self.pixels[part],
-            self.metres_per_pixel[part],
-            self.sigma[part],
-            self.weight[part],
-            self.seen[part],
-            self.unrest[part],
-            self.commotion[part],
-        )
+        return Evidence(*(getattr(self, each.name)[part] for each in fields(self)))
+
+    def __setitem__(self, part: slice, other: "Evidence") -> None:
+        """What is said of some frames whose pixels are there already."""
+        for each in fields(self)[1:]:
+            getattr(self, each.name)[part] = getattr(other, each.name)
+
+    @staticmethod
+    def to_come(keypoints: Float[Tensor, "T J 3"], folder: Path | None) -> "Evidence":
+        """Nothing is said yet of these; what will be lies in a file of the folder, if any."""
+        frames, joints = keypoints.shape[:2]
+        sigma, weight = zeros((2, frames, joints), folder, keypoints.dtype)
+        metres_per_pixel, *of_all = zeros((4, frames), None, keypoints.dtype)
+        return Evidence(keypoints[..., :2], metres_per_pixel, sigma, weight, *of_all)
 
 
 def weigh(
@@ -60,16 +70,21 @@ def weigh(
     sigma: float,
     lingering: float,
     most_lingering: float,
+    jumps: Bool[Tensor, "T J"] | None = None,
 ) -> Evidence:
     """Detected keypoints (pixels, confidence) beside those of a body that moves smoothly.
 
     `sigma` (metres) is a detector's error at its best, and `lingering` its lasting error for each
-    unit of what trembles, up to `most_lingering` metres.
+    unit of what trembles, up to `most_lingering` metres. What `jumps` is evidence of nothing but
+    commotion.
     """
     pixels, confidence = keypoints[..., :2], keypoints[..., 2]
     visible = confidence > visible_above
     error = (projected - pixels) * metres_per_pixel[:, None, None]
-    trembling, commotion = _trembling(error, visible)
+    commotion = _trembling(error, visible)[1]
+    if jumps is not None:
+        visible = visible & ~jumps
+    trembling = _trembling(error, visible)[0]
     error_at_best = torch.full_like(trembling, sigma)
     lasts = most_lingering * torch.tanh(lingering / most_lingering * trembling)
     spread = torch.hypot(torch.hypot(error_at_best, trembling), lasts)

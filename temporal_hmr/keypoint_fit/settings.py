@@ -1,6 +1,8 @@
 """How bodies are moved onto keypoints."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from temporal_hmr.keypoint_fit.jumps import Jumps
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,19 @@ class Reprojection:
     """Weight of a change's acceleration, standard deviations per (1/30 s)^2."""
     smooth_trembling: float = 2000.0
     """The same for each metre that keypoints tremble by."""
-    calm_trembling: float = 2000.0
+    calm_trembling: float = 3000.0
     """Weight of the acceleration of joints themselves, in units of 0.15 rad per (1/30 s)^2, for
     each metre that keypoints tremble and jump by, root mean square: what trembles in the picture
     makes the network tremble."""
     visible_above: float = 0.05
     """Keypoints of lower confidence count as unseen."""
+    jumps: Jumps | None = field(default_factory=Jumps)
+    """Keypoints that the network is not shown when it looks again; None if it looks once."""
 
     def by_frame(self) -> "Reprojection":
         """The same for frames that do not pull at each other.
 
         Their shape is still one, and how much their keypoints tremble is told from their clip.
         """
-        return replace(self, lingering=0.0, smooth=0.0, smooth_trembling=0.0, calm_trembling=0.0)
+        alone = replace(self, lingering=0.0, smooth=0.0, smooth_trembling=0.0, calm_trembling=0.0)
+        return replace(alone, jumps=None)

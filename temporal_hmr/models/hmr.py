@@ -100,6 +100,12 @@ class Hmr(nn.Module):
         frame = self._in_context(encoder.frame_alone(window), window, temporal)
         return self.pose_body(decoder.first_guess(frame), window, body)
 
+    @property
+    def guesses_first(self) -> bool:
+        """Whether it makes a first guess, by itself and from keypoints alone."""
+        has = self.context is not None and self.decoder is not None
+        return has and isinstance(self.encoder, FrameEncoder)
+
     def _of_first_guess(self) -> tuple[FrameEncoder, ClipContext, BodyDecoder]:
         encoder, context, decoder = self.encoder, self.context, self.decoder
         if context is None or decoder is None or not isinstance(encoder, FrameEncoder):

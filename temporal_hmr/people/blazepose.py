@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
+from temporal_hmr.skeleton import BLAZEPOSE33
 
 _DETECTION_GRAPH = """
 input_stream: "image"
@@ -69,6 +70,10 @@ class Region:
         upright = math.atan2(along[0], -along[1])
         return Region(x, y, 2 * 1.25 * radius, upright)
 
+    def mirrored(self, width: int) -> "Region":
+        """Where it lies in the mirror image of an image of that width, in px."""
+        return Region(width - self.x, self.y, self.size, -self.rotation)
+
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
@@ -80,6 +85,12 @@ class Landmarks:
     """How sure the network is that there is a body in the region, 0..1."""
     region: Region
     """Where to look for the same body in the next frame."""
+
+    def mirrored(self, width: int) -> "Landmarks":
+        """Of the same body in the mirror image, where its left side is a right one."""
+        points = self.points[BLAZEPOSE33.flip_permutation()]
+        points[:, 0] = width - points[:, 0]
+        return Landmarks(points, self.score, self.region.mirrored(width))
 
 
 class BlazePose:
@@ -128,11 +139,21 @@ class BlazePose:
             hips, rim = (
                 np.array([point.x * image.width, point.y * image.height]) for point in points[:2]
             )
-            regions.append(Region.around(hips, rim))
+            region = Region.around(hips, rim)
+            regions.append(region.mirrored(image.width) if image.mirrored else region)
         return regions
 
     def read(self, image: "ImagePacket", region: Region) -> Landmarks | None:
-        """The landmarks of the body in a region; None if the network sees no body there."""
+        """The landmarks of the body in a region; None if the network sees no body there.
+
+        Regions and landmarks are those of the image itself, be it shown mirrored or not.
+        """
+        if not image.mirrored:
+            return self._read(image, region)
+        found = self._read(image, region.mirrored(image.width))
+        return None if found is None else found.mirrored(image.width)
+
+    def _read(self, image: "ImagePacket", region: Region) -> Landmarks | None:
         from mediapipe.framework.formats.rect_pb2 import NormalizedRect
         from mediapipe.python import packet_creator, packet_getter
 
@@ -163,16 +184,19 @@ class ImagePacket:
     packet: Any
     width: int
     height: int
+    mirrored: bool = False
+    """Whether the networks are shown its mirror image."""
 
     @staticmethod
-    def of(image: UInt8[ndarray, "H W 3"]) -> "ImagePacket":
+    def of(image: UInt8[ndarray, "H W 3"], mirrored: bool = False) -> "ImagePacket":
         from mediapipe.python import packet_creator
         from mediapipe.python._framework_bindings import image_frame
 
         packet = packet_creator.create_image_frame(
-            data=np.ascontiguousarray(image), image_format=image_frame.ImageFormat.SRGB
+            data=np.ascontiguousarray(image[:, ::-1] if mirrored else image),
+            image_format=image_frame.ImageFormat.SRGB,
         )
-        return ImagePacket(packet, image.shape[1], image.shape[0])
+        return ImagePacket(packet, image.shape[1], image.shape[0], mirrored)
 
 
 def _pixels(landmarks: Any, image: ImagePacket) -> Float[ndarray, "n 4"]:

@@ -19,6 +19,7 @@ from temporal_hmr.people.reading import (
     person_from,
     read_settled,
     sureness,
+    weighed,
 )
 from temporal_hmr.people.similarity import box_overlap
 from temporal_hmr.video import Frame
@@ -52,7 +53,8 @@ class BoxedPeople:
     Who was read in the last frame is looked for at the same place. Where that does not agree with
     the box, the detector is shown close-ups of it; where it sees nobody who fits, the box itself
     says where the body lies. Each box gets the reading whose own box overlaps it most, and no
-    reading serves two boxes. Use as a context manager, or `close` it.
+    reading serves two boxes. What the mirror image shows elsewhere is believed less. Use as a
+    context manager, or `close` it.
     """
 
     def __init__(self, settings: BoxedSettings = BoxedSettings()) -> None:
@@ -112,7 +114,7 @@ class BoxedPeople:
                     search(boxes[row])
             matches = scene.matched(visible)
         self._followed = [match.reading.region for match in matches if match is not None]
-        return [None if match is None else match.reading.person for match in matches]
+        return [None if match is None else scene.weighed(match.reading) for match in matches]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +142,7 @@ class _Scene:
         self._blazepose = blazepose
         self._image = frame.image
         self._packet = ImagePacket.of(frame.image)
+        self._mirrored: ImagePacket | None = None
         self._settings = settings
         self._readings: list[_Reading] = []
 
@@ -166,6 +169,15 @@ class _Scene:
         """Read the body as if it stood upright and filled the box, in the image or beyond it."""
         square = _square(box)
         self.read(Region(square.x, square.y, self._settings.closeness[0] * square.size, 0.0))
+
+    def weighed(self, reading: _Reading) -> Person2D:
+        """Whoever was read, believed less where the frame's mirror image shows them elsewhere."""
+        if self._mirrored is None:
+            self._mirrored = ImagePacket.of(self._image, mirrored=True)
+        other = self._blazepose.read(self._mirrored, reading.region)
+        if other is None:
+            return reading.person
+        return weighed(reading.person, person_from(other, self._image.shape))
 
     def matched(self, boxes: Float[ndarray, "n 4"]) -> list[_Match | None]:
         """For each box the reading that overlaps it, so that the sum of overlaps is greatest."""

@@ -1,5 +1,7 @@
 """What BlazePose says of one body, as a person with COCO's joints; and where to look for a body."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
@@ -16,6 +18,9 @@ _FROM_BLAZEPOSE = [
     if theirs is not None
 ]
 
+_APART = 0.03
+"""Of the person's extent: keypoints read so far apart are believed by half."""
+
 
 def person_from(landmarks: Landmarks, image_shape: tuple[int, ...]) -> Person2D:
     """BlazePose's landmarks as BLAZEPOSE23; what lies outside the image is unknown."""
@@ -28,6 +33,24 @@ def person_from(landmarks: Landmarks, image_shape: tuple[int, ...]) -> Person2D:
     inside = (keypoints[:, :2] >= 0).all(-1) & (keypoints[:, :2] < (width, height)).all(-1)
     keypoints[~inside] = 0
     return Person2D(tight_box(keypoints), keypoints, BLAZEPOSE23, landmarks.score)
+
+
+def weighed(person: Person2D, mirrored: Person2D) -> Person2D:
+    """With less confidence in what was read elsewhere in the picture's mirror image.
+
+    BlazePose is as sure of what it takes for an arm as of an arm, but takes it for one hardly ever
+    both ways.
+    """
+    ours, theirs = person.keypoints, mirrored.keypoints
+    known = ours[:, 2] > 0
+    if not known.any():
+        return person
+    size = np.ptp(ours[known, :2], axis=0).max()
+    apart = np.linalg.norm(ours[:, :2] - theirs[:, :2], axis=-1) / max(size, 1e-6)
+    both = known & (theirs[:, 2] > 0)
+    keypoints = ours.copy()
+    keypoints[both, 2] /= 1 + (apart[both] / _APART) ** 2
+    return replace(person, keypoints=keypoints)
 
 
 def tight_box(keypoints: Float[ndarray, "J 3"]) -> Float[ndarray, "4"]:

@@ -1,0 +1,156 @@
+"""When the detector looks for others, without its networks."""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from temporal_hmr.people import mediapipe
+from temporal_hmr.people.blazepose import Landmarks, Region
+from temporal_hmr.skeleton import BLAZEPOSE23, BLAZEPOSE33
+from temporal_hmr.video import Frame
+
+SIZE = (64, 128)
+
+
+class Packet:
+    """In place of mediapipe's: the image itself."""
+
+    def __init__(self, image: np.ndarray, mirrored: bool) -> None:
+        self.shape, self.mirrored = image.shape[:2], mirrored
+
+    @staticmethod
+    def of(image: np.ndarray, mirrored: bool = False) -> "Packet":
+        return Packet(image, mirrored)
+
+
+class OneBody:
+    """In place of the networks: somebody who stands still, seen in the whole frame only."""
+
+    REGION = Region(60.0, 30.0, 40.0, 0.0)
+
+    def __init__(self) -> None:
+        self.looks: list[tuple[int, int]] = []
+        self.broken = self.gone = self.unseen = False
+        self.apart = 0.0
+        self._busy = threading.Lock()
+
+    def detect(self, packet: Packet) -> list[Region]:
+        assert self._busy.acquire(blocking=False), "one look at a time"
+        self.looks.append(packet.shape)
+        self._busy.release()
+        return [self.REGION] if packet.shape == SIZE and not self.gone else []
+
+    def read(self, packet: Packet, region: Region) -> Landmarks | None:
+        if self.broken:
+            raise RuntimeError("the network is gone")
+        if self.gone or (packet.mirrored and self.unseen):
+            return None
+        points = np.random.default_rng(0).uniform(20, 40, (33, 4))
+        points[:, 2:] = 1
+        if packet.mirrored:
+            points[BLAZEPOSE33.index("left_wrist"), 0] += self.apart
+        return Landmarks(points, 0.9, region)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def people(monkeypatch) -> Iterator[mediapipe.MediapipePeople]:
+    monkeypatch.setattr(mediapipe, "BlazePose", OneBody)
+    monkeypatch.setattr(mediapipe, "ImagePacket", Packet)
+    monkeypatch.setattr(mediapipe, "_LEAST_TILE", 30)
+    with mediapipe.MediapipePeople() as people:
+        yield people
+
+
+def shown(fps: float, first: int, stop: int) -> Iterator[Frame]:
+    for index in range(first, stop):
+        yield Frame(index, index / fps, np.zeros((*SIZE, 3), np.uint8))
+
+
+def looks(people: mediapipe.MediapipePeople, frames: Iterator[Frame]) -> list[list]:
+    """In each frame, the sizes of the images that the detector was shown."""
+    network = people._blazepose
+    assert isinstance(network, OneBody)
+    found = []
+    for frame in frames:
+        network.looks = []
+        people.people(frame)
+        found.append(network.looks)
+    return found
+
+
+def test_thirty_frames_a_second_have_two_tiles_and_one_whole_frame_in_four(people) -> None:
+    found = looks(people, shown(30, 0, 33))
+    assert SIZE in found[0] and len(found[0]) > 3, "at first everywhere"
+    for index in range(1, 33, 4):
+        whole = [each == [SIZE] for each in found[index : index + 4]]
+        counts = [len(each) for each in found[index : index + 4]]
+        assert counts == [1, 0, 1, 1] and whole == [False, False, False, True]
+
+
+@pytest.mark.parametrize("fps", [60, 120, 240])
+def test_more_frames_a_second_mean_no_more_looks(people, fps: int) -> None:
+    few = sum(map(len, looks(people, shown(30, 0, 60))))
+    people.restore(None)
+    many = sum(map(len, looks(people, shown(fps, 0, 2 * fps))))
+    assert 0.8 * few <= many <= 1.1 * few
+
+
+def test_few_frames_a_second_have_a_look_each(people) -> None:
+    found = looks(people, shown(10, 0, 20))
+    assert all(len(each) == 1 for each in found[1:])
+
+
+def test_with_nobody_left_the_whole_frame_is_looked_at_at_once(people) -> None:
+    looks(people, shown(60, 0, 20))
+    people._blazepose.gone = True
+    found = looks(people, shown(60, 20, 30))
+    assert all(SIZE in each and len(each) >= 2 for each in found[1:])
+
+
+@pytest.mark.parametrize("fps", [25, 60])
+def test_who_goes_on_from_a_state_looks_where_and_when_the_other_would_have(people, fps) -> None:
+    looks(people, shown(fps, 0, 17))
+    state = json.loads(json.dumps(people.state()))
+    expected = looks(people, shown(fps, 17, 60))
+    end = people.state()
+    people.restore(state)
+    assert looks(people, shown(fps, 17, 60)) == expected
+    assert people.state() == end
+
+
+def test_what_is_elsewhere_in_the_mirror_image_is_believed_less(people) -> None:
+    network = people._in_mirror
+    assert isinstance(network, OneBody)
+    for index, (network.apart, network.unseen) in enumerate(
+        ((5.0, False), (0.0, False), (5.0, False), (5.0, True))
+    ):
+        (frame,) = shown(30, index, index + 1)
+        (person,) = people.people(frame)
+        confidence = person.keypoints[:, 2]
+        wrist = BLAZEPOSE23.index("left_wrist")
+        doubted = index == 2  # whoever has just been detected is not yet looked at in the mirror
+        assert (confidence[wrist] < 0.3) == doubted
+        assert (np.delete(confidence, wrist) > 0.99).sum() == 20
+
+
+def test_an_error_in_the_mirror_comes_through(people) -> None:
+    looks(people, shown(30, 0, 2))
+    people._in_mirror.broken = True
+    with pytest.raises(RuntimeError, match="network is gone"):
+        looks(people, shown(30, 2, 3))
+
+
+def test_an_error_of_a_network_comes_through_and_no_look_is_left_running(people) -> None:
+    looks(people, shown(30, 0, 4))
+    people._blazepose.broken = True
+    with pytest.raises(RuntimeError, match="network is gone"):
+        looks(people, shown(30, 4, 6))
+    people._blazepose.broken = False
+    people.restore(None)
+    assert looks(people, shown(30, 0, 4))[0]
