@@ -8,25 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tracked_clips import tiny_config, write_weights
 
-from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
-from temporal_hmr.checkpoint import file_hash, save_checkpoint
+from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.command_line import run_door
 from temporal_hmr.edit import main
 from temporal_hmr.editing import recovering
-from temporal_hmr.models.body_decoder import BodyDecoderConfig
-from temporal_hmr.models.encoder import FrameEncoderConfig
-from temporal_hmr.models.hmr import Hmr
-from temporal_hmr.models.hmr_config import HmrConfig
-from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.output.folder import write_results
 from temporal_hmr.output.npz import Provenance
 from temporal_hmr.recover import load_model, recover
 from temporal_hmr.skeleton import COCO23
-from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 from temporal_hmr.tracking import body_digest
 
 CAMERA = Camera.with_focal(300.0, 160, 120)
@@ -35,24 +29,10 @@ EACH = ("person_000.npz", "person_001.npz", "person_002.npz")
 
 
 @pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
-
-
-@pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a small model, with random numbers in it."""
-    config = HmrConfig(
-        tokenizer=KeypointTokenizerConfig(width=16, layers=1, codes=8, code_dim=12, tokens=4),
-        encoder=FrameEncoderConfig(width=24, heads=2, layers=1),
-        decoder=BodyDecoderConfig(heads=2, layers=1),
-        motion=JointMotionConfig(heads=2, layers=1),
-        window=8,
-    )
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    torch.manual_seed(0)
-    save_checkpoint(Hmr(config), config, "hmr", path, half=False)
-    return path
+    return write_weights(path, tiny_config().model_copy(update={"window": 8}))
 
 
 @pytest.fixture(autouse=True)

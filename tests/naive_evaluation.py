@@ -18,6 +18,7 @@ PARTS = [0, 1, 2, 4, 5, 16, 17, 18, 19]
 LIMBS = [1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20, 21]
 ZEROED = [0, 7, 8, 10, 11, 20, 21, 22, 23]
 FEET = [3216, 3387, 6617, 6787]
+"""Toe and heel of the left foot, then of the right one, among SMPL's vertices."""
 
 
 @dataclass
@@ -51,11 +52,10 @@ def in_world(poses, betas, trans, rotation, translation, body) -> Person:
     pelvis = rest + np.asarray(trans, float)
 
     def see(points):
-        return np.einsum("tij,tnj->tni", rotation, points) + translation[:, None]
+        return points @ rotation.swapaxes(1, 2) + translation[:, None]
 
     def turn(points):
-        moved = np.einsum("tij,tnj->tni", rotation, points - pelvis[:, None])
-        return moved + rest[:, None]
+        return (points - pelvis[:, None]) @ rotation.swapaxes(1, 2) + rest[:, None]
 
     return Person(
         see(vertices), see(joints), vertices, joints, turn(vertices), turn(joints),
@@ -171,8 +171,15 @@ def emdb_scores(
 
 
 def emdb_world_scores(
-    preset: str, true: Person, predicted: Person, neutral: np.ndarray, valid: np.ndarray, fps=30.0
+    preset: str,
+    true: Person,
+    predicted: Person,
+    neutral: np.ndarray,
+    valid: np.ndarray,
+    feet: list[int],
+    fps=30.0,
 ) -> dict[str, Any]:
+    """`feet` are the places of `FEET` among the vertices of these bodies."""
     joints = predicted.world_joints, true.world_joints
     kinematic = joints
     if preset == "gvhmr":
@@ -181,13 +188,13 @@ def emdb_world_scores(
         paths = predicted.trans, true.trans
     else:
         paths = tuple(side[:, 0] for side in joints)
-    feet = predicted.world_vertices[:, FEET], true.world_vertices[:, FEET]
+    soles = predicted.world_vertices[:, feet], true.world_vertices[:, feet]
     return {
         "wa_mpjpe": naive.world_mpjpe(*joints, valid, True, 100, 100),
         "w_mpjpe": naive.world_mpjpe(*joints, valid, True, 100, 2),
         "rte": naive.rte(*paths, valid, crossing=True),
         "jitter_world": naive.jitter(joints[0], fps, valid, crossing=True),
-        "foot_sliding": naive.foot_sliding(*feet, 0.01, valid, crossing=True),
+        "foot_sliding": naive.foot_sliding(*soles, 0.01, valid, crossing=True),
         "erve": naive.erve(
             kinematic[0][:, 0],
             kinematic[1][:, 0],

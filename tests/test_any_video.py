@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from test_clip_windows import a_track
-from test_track import FakeDetector, tiny_config
 from test_video import picture, shown_index, turned, write
+from tracked_clips import FakeDetector, tiny_config
 
 from temporal_hmr import decoding_av, video
 from temporal_hmr.body.load import load_body

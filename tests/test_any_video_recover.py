@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 import torch
 from test_recover import CAMERA, a_track
-from test_track import tiny_config
+from tracked_clips import tiny_config
 
-from temporal_hmr import blending
+from temporal_hmr import on_disk
 from temporal_hmr.blending import at_times
-from temporal_hmr.body.load import load_body
-from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.journal import Journal
 from temporal_hmr.models.hmr import Hmr, PosedBody
@@ -20,11 +18,6 @@ from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.recover import recover
 from temporal_hmr.rotation import axis_angle_to_matrix, geodesic_angle
 from temporal_hmr.skeleton import COCO23
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +75,7 @@ def test_between_known_times_turns_are_even_and_the_pelvis_goes_straight(body) -
 def test_in_chunks_it_is_the_same(model, body, monkeypatch) -> None:
     track = a_track([*range(20), *range(60, 97)])
     whole = recover(model, body, track, CAMERA, 25.0, fit=None)
-    monkeypatch.setattr(blending, "FRAMES_AT_ONCE", 7)
+    monkeypatch.setattr(on_disk, "FRAMES_AT_ONCE", 7)
     chunked = recover(model, body, track, CAMERA, 25.0, fit=None)
     np.testing.assert_allclose(chunked.joints, whole.joints, atol=1e-4)
     torch.testing.assert_close(chunked.smpl.rotations(), whole.smpl.rotations(), atol=1e-4, rtol=0)

@@ -8,7 +8,6 @@ from torch import nn
 from windows import a_window, one_clip
 
 from temporal_hmr.batch import BodyPrediction, CropWindow
-from temporal_hmr.body.load import load_body
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.body_decoder import BodyDecoderConfig
 from temporal_hmr.models.clip_context import ClipContextConfig
@@ -27,11 +26,6 @@ SMALL = HmrConfig(
     motion=JointMotionConfig(heads=2, layers=1),
     window=8,
 )
-
-
-@pytest.fixture(scope="module")
-def posed() -> PosedBody:
-    return PosedBody(load_body())
 
 
 def new_model(config: HmrConfig = SMALL) -> Hmr:

@@ -1,5 +1,6 @@
 """INT's published checkpoints: names, shapes, and the published equations as the judge."""
 
+import re
 from dataclasses import dataclass, replace
 
 import pytest
@@ -334,19 +335,24 @@ def test_the_body_model_and_the_mask_token_are_left_with_a_reason() -> None:
     assert not any("smpl" in name or "mask" in name for name in read.conversion.state)
 
 
+def one_of_each_kind(state: dict[str, Tensor]) -> list[str]:
+    """Of all names that differ in the numbers of layers and blocks the last."""
+    return list({re.sub(r"\.\d+", "", name): name for name in state}.values())
+
+
 def test_no_tensor_may_be_missing() -> None:
     state = published_state(SMALL)
-    for name in state:
+    for name in one_of_each_kind(state):
         with pytest.raises(InputError, match=r"no tensor for|unexpected|has shape"):
             read_int({other: tensor for other, tensor in state.items() if other != name})
 
 
 def test_no_tensor_may_have_another_shape() -> None:
     state = published_state(SMALL)
-    for name, tensor in state.items():
-        for misshapen in (tensor[..., :-1], tensor[None]):
-            with pytest.raises(InputError):
-                read_int(state | {name: misshapen})
+    for number, name in enumerate(one_of_each_kind(state)):
+        misshapen = state[name][None] if number % 2 else state[name][..., :-1]
+        with pytest.raises(InputError):
+            read_int(state | {name: misshapen})
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_whatever_is_missing_is_named(file) -> None:
     _, conversion = read_pct(whole)
     # The classifier's first tensor tells the stages apart, and the guide's presence the variant.
     tables = [name for name in whole if "backbone.layers.0.blocks.1.attn.relative" in name]
-    for name in [*list(conversion.used)[::17], *tables[:2]]:
+    for name in [*list(conversion.used)[::29], *tables[:2]]:
         with pytest.raises(InputError, match="checkpoint"):
             read_pct({theirs: value for theirs, value in whole.items() if theirs != name})
 
@@ -210,11 +210,11 @@ def test_whatever_is_missing_is_named(file) -> None:
 def test_misshapen_tensors_are_refused(file) -> None:
     whole = file(SMALL)
     _, conversion = read_pct(whole)
-    for name in [name for name in conversion.used if whole[name].ndim][::17]:
+    names = [name for name in conversion.used if whole[name].ndim]
+    for number, name in enumerate(names[::23]):
+        misshapen = whole[name][None] if number % 2 else whole[name][..., :-1]
         with pytest.raises(InputError):
-            read_pct({**whole, name: whole[name][..., :-1]})
-        with pytest.raises(InputError):
-            read_pct({**whole, name: whole[name][None]})
+            read_pct({**whole, name: misshapen})
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,12 @@
 """Where BlazePose sees the joints of a body."""
 
-import pytest
 import torch
 
 from temporal_hmr.body.detector_points import blazepose_regressor
-from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import COCO23, SMPL24
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 def offsets(body: BodyModel, smpl: SmplParams) -> torch.Tensor:

@@ -13,7 +13,6 @@ from edited import (
     EACH,
     arrays,
     bodies,
-    body,
     contents,
     crowd,
     edit,
@@ -177,11 +176,11 @@ class TestRefuses:
             ("observed", np.zeros(COUNT, bool), "any frame in which the person was seen"),
             ("observed", np.ones(3, bool), "observed"),
             ("timestamps", np.zeros(COUNT), "times that do not increase"),
-            ("timestamps", np.full(COUNT, np.nan), "a time per frame"),
+            ("timestamps", np.full(COUNT, np.nan), "not finite"),
             ("keypoints2d", np.full((COUNT, 23, 3), np.nan), "keypoints2d"),
             ("track_id", np.array(7), "of another person"),
             ("meta", np.array("{}"), "damaged"),
-            ("confidence", np.zeros(2), "a confidence per frame"),
+            ("confidence", np.zeros(2), "'confidence' of shape"),
         ],
     )
     def test_people_that_are_damaged(self, key, value, said, result, capsys) -> None:

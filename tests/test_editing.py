@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from temporal_hmr.editing import Clock, drop, merge, rename, split, swap
+from temporal_hmr.editing import FrameTimes, drop, merge, rename, split, swap
 from temporal_hmr.editing.steps import KINDS, step_of
 from temporal_hmr.editing.tracks import same_sightings
 from temporal_hmr.errors import InputError
@@ -128,7 +128,7 @@ class TestClock:
 
     def test_of_clips_of_which_every_third_frame_was_looked_at(self) -> None:
         tracks = [track(0, [1, 4, 7], [1, 4, 7]), track(1, [16, 19], [16, 19])]
-        (merged,) = merge(tracks, [0, 1], clock=Clock.of(tracks, stride=3))
+        (merged,) = merge(tracks, [0, 1], clock=FrameTimes.of(tracks, stride=3))
         assert merged.looked_at is not None and merged.looked_at.tolist() == list(range(1, 20, 3))
 
     def test_tracks_that_do_not_tell_what_was_looked_at(self) -> None:
@@ -142,13 +142,13 @@ class TestClock:
     def test_moments(self, word, frame) -> None:
         """80 / 25 is not quite 3.2, as times in files are not."""
         one = replace(track(1, range(100)), times=np.arange(100) / FPS + 4e-16)
-        clock = Clock.of([one])
+        clock = FrameTimes.of([one])
         _, second = step_of("split", [f"1@{word}"]).change([one], clock)
         assert second.frames[0] == frame
 
     def test_ends_of_a_swap_are_part_of_it(self) -> None:
         tracks = [track(0, range(50)), track(1, range(100, 150))]
-        clock = Clock.of(tracks)
+        clock = FrameTimes.of(tracks)
         for words, expected in (
             ("1@0.4-0.8", range(10, 21)),
             ("1@f10-f20", range(10, 21)),
@@ -201,7 +201,7 @@ class TestRefuses:
     def test_words_that_make_no_sense(self, kind, words, said) -> None:
         tracks = [track(0, range(20)), track(1, range(10, 30))]
         with pytest.raises(InputError) as refused:
-            step_of(kind, words).change(tracks, Clock.of(tracks))
+            step_of(kind, words).change(tracks, FrameTimes.of(tracks))
         assert said in str(refused.value) and "\n" not in str(refused.value)
         assert kind in KINDS
 

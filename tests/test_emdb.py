@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from dataset_trees import EMDB, Bodies, write_bodies, write_emdb
+from dataset_trees import EMDB, Bodies, write_emdb
 
 from temporal_hmr.data.emdb import read_emdb
 from temporal_hmr.data.labelled import LabelledSequence
@@ -18,11 +18,6 @@ from temporal_hmr.skeleton import SMPL24
 
 FRAMES = 16
 Labels = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> Bodies:
-    return write_bodies(tmp_path_factory.mktemp("bodies"), vertices=120)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from temporal_hmr.skeleton import SMPL24
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 from temporal_hmr.training.tasks import window_errors
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 KEYPOINTS = HmrConfig(
     tokenizer=KeypointTokenizerConfig(tokens=4, width=16, codes=8, code_dim=8, layers=1),
     encoder=FrameEncoderConfig(width=16, heads=2),

@@ -66,6 +66,7 @@ def test_anyones_results_on_3dpw(threedpw: Data, tmp_path: Path, capsys) -> None
     assert "downtown_talk_00_1" in page and "<svg" in page and "data:image/jpeg" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_switch_changed_prints_both(threedpw: Data, tmp_path: Path, capsys) -> None:
     predict_all(threedpw, tmp_path / "results")
     out = tmp_path / "out"
@@ -79,6 +80,7 @@ def test_one_switch_changed_prints_both(threedpw: Data, tmp_path: Path, capsys) 
     assert "== overall" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_world_metrics_say_whose_cameras(emdb: Data, tmp_path: Path, capsys) -> None:
     folder, name = tmp_path / "results", "P6_49_outdoor_big_stairs_down"
     wham(folder / f"demo_{name}.pkl", answer(emdb, name))
@@ -92,6 +94,7 @@ def test_world_metrics_say_whose_cameras(emdb: Data, tmp_path: Path, capsys) -> 
     assert only["overall"]["metrics"]["jitter"]["count"] == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_emdb_folder_names_without_participant(emdb: Data, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     wham(folder / "14_outdoor_climb" / "wham_output.pkl", answer(emdb, "P1_14_outdoor_climb"))
@@ -128,6 +131,7 @@ def test_our_results_on_the_open_body_keep_their_skeleton(threedpw: Data, tmp_pa
         assert (float(torch.linalg.vector_norm(bones, dim=-1).mean()) > 0.01) == far
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_our_tracker_is_run_once_and_continues(threedpw: Data, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     words = ("--keypoints", "dataset")
@@ -156,6 +160,7 @@ def test_our_tracker_is_run_once_and_continues(threedpw: Data, tmp_path: Path, c
     assert overall(tmp_path / "b") == pytest.approx(first, abs=1e-3)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_mocap_goes_the_same_way(tmp_path: Path, capsys) -> None:
     write_mocap(tmp_path / "mocap", ("01", "02"), frames=24)
     words = ("--dataset", "mocap", "--data", tmp_path / "mocap", "-o", tmp_path / "out")
@@ -180,6 +185,7 @@ def test_mocap_goes_the_same_way(tmp_path: Path, capsys) -> None:
     } < {*labels}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_noisy_detections_lose_is_told(tmp_path: Path, monkeypatch, capsys) -> None:
     """Also what only a later run lacks: the first sees clean keypoints and lacks nothing."""
     blind = DetectorNoise(clean_share=0, blackout_share=1)

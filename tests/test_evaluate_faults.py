@@ -12,6 +12,8 @@ from interchange_files import dump
 
 from temporal_hmr.rotation import axis_angle_to_matrix
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def threedpw(tmp_path_factory) -> Data:

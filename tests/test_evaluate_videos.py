@@ -17,6 +17,7 @@ from temporal_hmr.motion import BodyMotion
 from temporal_hmr.output.npz import load_motion, save_motion
 from temporal_hmr.tracking import TrackSettings
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 FRAMES = 8
 
 

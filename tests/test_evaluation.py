@@ -11,10 +11,12 @@ import pytest
 import torch
 from dataset_trees import h36m_regressor, write_bodies, write_emdb, write_threedpw
 
+from temporal_hmr.body.load import SMPL_LANDMARKS
 from temporal_hmr.data.emdb import read_emdb
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.data.threedpw import read_threedpw
 from temporal_hmr.errors import InputError
+from temporal_hmr.evaluation import score
 from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.evaluation.protocol import PRESETS, described, preset, with_switches
 from temporal_hmr.evaluation.score import coverage, score_sequence
@@ -24,6 +26,10 @@ from temporal_hmr.rotation import axis_angle_to_matrix
 
 MISSING = [12, 20]
 """Frames that the predictions lack."""
+VERTICES = 400
+"""Of SMPL's 6890 these bodies have so many."""
+FEET = [40, 140, 240, 340]
+"""Where they have their toes and heels."""
 
 
 @dataclass
@@ -39,11 +45,11 @@ class Tree:
 @pytest.fixture(scope="module")
 def smpl(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("smpl")
-    write_bodies(folder)
-    regressor = np.zeros((19, 6890))
+    write_bodies(folder, VERTICES)
+    regressor = np.zeros((19, VERTICES))
     random = np.random.default_rng(4)
-    regressor[:14] = h36m_regressor()[plain.LSP_IN_H36M]
-    regressor[14:] = h36m_regressor()[random.integers(0, 17, 5)]
+    regressor[:14] = h36m_regressor(VERTICES)[plain.LSP_IN_H36M]
+    regressor[14:] = h36m_regressor(VERTICES)[random.integers(0, 17, 5)]
     (folder / "SMPL_to_J19.pkl").write_bytes(pickle.dumps(regressor, 2))
     return folder
 
@@ -60,6 +66,8 @@ def threedpw(smpl, tmp_path_factory) -> Tree:
 def emdb(smpl, tmp_path_factory) -> Tree:
     root, bodies = tmp_path_factory.mktemp("emdb"), Bodies(smpl)
     by_gender = {gender: bodies.of(gender) for gender in ("male", "female", "neutral")}
+    for body in by_gender.values():
+        body.landmarks = dict(zip(score.FEET, FEET, strict=True))
     labels = write_emdb(root, by_gender, images=False)
     for name, contents in labels.items():
         # Somebody who never stands still has no standing feet to slide.
@@ -157,7 +165,7 @@ def test_presets_on_3dpw(name: str, threedpw: Tree) -> None:
         if name == "vibe":
             valid[np.flatnonzero(valid)[valid.sum() // 16 * 16 :]] = False
         predicted = points_of(motion, len(sequence), threedpw.bodies)
-        matrix = h36m_regressor()
+        matrix = h36m_regressor(VERTICES)
         if name == "hmr2":
             matrix = threedpw.bodies._matrix("hmr2")
         expected = plain.threedpw_scores(name, true, predicted, matrix, valid)
@@ -223,8 +231,12 @@ def test_presets_on_emdb2(name: str, own_world: bool, emdb: Tree) -> None:
         if not own_world:
             predicted = through_true_cameras(predicted, sequence, emdb.bodies)
         neutral = emdb.bodies.of("neutral").joint_regressor.numpy()
-        expected = plain.emdb_world_scores(name, true, predicted, neutral, valid)
+        expected = plain.emdb_world_scores(name, true, predicted, neutral, valid, FEET)
         check(scores.values, expected, set(protocol.metrics))
+
+
+def test_feet_are_those_of_smpl() -> None:
+    assert [SMPL_LANDMARKS[name] for name in score.FEET] == plain.FEET
 
 
 def through_true_cameras(person: plain.Person, sequence, bodies) -> plain.Person:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_model import SMALL
 
 from temporal_hmr import export_model as door
 from temporal_hmr.body.load import load_body
@@ -18,28 +19,14 @@ from temporal_hmr.deployment.parity import Answer, compare
 from temporal_hmr.deployment.plain_model import INPUTS, OUTPUTS, PlainHmr, plain
 from temporal_hmr.deployment.simulated import simulated_windows
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.body_decoder import BodyDecoderConfig
-from temporal_hmr.models.encoder import FrameEncoderConfig
 from temporal_hmr.models.hmr import Hmr, PosedBody
-from temporal_hmr.models.hmr_config import TOKENHMR, HmrConfig
-from temporal_hmr.models.joint_motion import JointMotionConfig
+from temporal_hmr.models.hmr_config import TOKENHMR
 from temporal_hmr.rotation import axis_angle_to_matrix
-from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 
 needs_onnx = pytest.mark.skipif(
     find_spec("onnx") is None or find_spec("onnxruntime") is None,
     reason="onnx and onnxruntime are not installed (pip install '.[onnx]')",
 )
-
-
-def tiny_config() -> HmrConfig:
-    return HmrConfig(
-        tokenizer=KeypointTokenizerConfig(width=16, layers=1, codes=32, code_dim=8, tokens=6),
-        encoder=FrameEncoderConfig(width=32, heads=2),
-        decoder=BodyDecoderConfig(heads=2, layers=1),
-        motion=JointMotionConfig(heads=2, layers=1),
-        window=8,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +37,13 @@ def body() -> PosedBody:
 @pytest.fixture(scope="module")
 def model(body) -> PlainHmr:
     torch.manual_seed(0)
-    return PlainHmr(Hmr(tiny_config()), body).eval().requires_grad_(False)
+    return PlainHmr(Hmr(SMALL), body).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
 def weights(model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(model.model, tiny_config(), "hmr", path, half=False)
+    save_checkpoint(model.model, SMALL, "hmr", path, half=False)
     return path
 
 

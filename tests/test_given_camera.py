@@ -8,14 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_track import HEIGHT, WIDTH, FakeDetector, leave, make_clip, tiny_config
+from tracked_clips import DETECTOR, HEIGHT, WIDTH, FakeDetector, leave
 
 from temporal_hmr.camera import Camera
-from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.errors import InputError
 from temporal_hmr.given.intrinsics import GivenCamera, read_camera
 from temporal_hmr.given.lens import Lens, straight_clip
-from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import Person2D
 from temporal_hmr.output.npz import load_motion
 from temporal_hmr.tracked import TrackResult
@@ -25,24 +23,6 @@ from temporal_hmr.video import Clip, open_clip
 FX, FY, CX, CY = 150.0, 160.0, 45.0, 70.0
 BENT = (-0.2, 0.05, 0.003, -0.002, 0.01)
 """k1, k2, p1, p2, k3."""
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    return open_clip(make_clip(tmp_path_factory.mktemp("clip") / "walk.mp4"))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    torch.manual_seed(0)
-    save_checkpoint(Hmr(tiny_config()), tiny_config(), "hmr", path, half=True)
-    return path
-
-
-@pytest.fixture
-def detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("temporal_hmr.people.mediapipe.MediapipePeople", FakeDetector)
 
 
 def opencv_file(path: Path, **values: object) -> Path:
@@ -297,7 +277,7 @@ class TestTracks:
                 return [person]
 
         (one,) = tracked(clip, weights, camera="150,160,45,70").motions
-        monkeypatch.setattr("temporal_hmr.people.mediapipe.MediapipePeople", Moved)
+        monkeypatch.setattr(DETECTOR, Moved)
         (other,) = tracked(clip, weights, camera="150,160,53,64").motions
         assert torch.allclose(one.smpl.transl, other.smpl.transl, atol=1e-4)
         assert torch.allclose(one.smpl.global_orient, other.smpl.global_orient, atol=1e-4)
@@ -346,4 +326,4 @@ class TestTracks:
         assert leave(*words, "--camera", "150,160,45,70", "--focal", "9") == 2
         assert "both say what the camera is" in capsys.readouterr().err
         assert leave(0, "--camera", "150,160,45,70") == 2
-        assert "leave them out to look live" in capsys.readouterr().err
+        assert "--camera is for videos" in capsys.readouterr().err

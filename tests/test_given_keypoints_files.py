@@ -9,54 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy import ndarray
-from test_track import NUM_FRAMES, FakeDetector, leave, make_clip, tiny_config
+from keypoint_files import BODY_18, COCO_17, alphapose, as_json, coco, openpose
+from tracked_clips import DETECTOR, NUM_FRAMES, FakeDetector, leave, make_clip
 
-from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.errors import InputError
-from temporal_hmr.given import finders
-from temporal_hmr.given.frame_numbers import count_frames
-from temporal_hmr.given.keypoints import GivenKeypoints, read_keypoints
-from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.given.keypoints import read_keypoints
 from temporal_hmr.motion import Person2D
 from temporal_hmr.output.npz import load_motion
-from temporal_hmr.people.tracker import Tracker
-from temporal_hmr.skeleton import BLAZEPOSE23, COCO23
+from temporal_hmr.skeleton import COCO23
 from temporal_hmr.tracked import TrackResult
 from temporal_hmr.tracking import TrackSettings, prepare_job, track_video
-from temporal_hmr.video import Clip, open_clip, read_image
-
-SIDES = ("Nose", "Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist")
-HEAD = ("REye", "LEye", "REar", "LEar")
-LEGS = ("RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle")
-BODY_25 = (
-    *(*SIDES, "MidHip", *LEGS, *HEAD),
-    *("LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel"),
-)
-BODY_18 = (*SIDES, *LEGS, *HEAD)
-COCO_17 = (
-    *("Nose", "LEye", "REye", "LEar", "REar"),
-    *(f"{s}{p}" for p in ("Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle") for s in "LR"),
-)
-HALPE_26 = (
-    *(*COCO_17, "Head", "Neck", "Hip", "LBigToe", "RBigToe", "LSmallToe", "RSmallToe"),
-    *("LHeel", "RHeel"),
-)
-"""The published orders, written down apart from the package's own."""
-WHOLE_BODY_23 = (*COCO_17, *("LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    return open_clip(make_clip(tmp_path_factory.mktemp("clip") / "walk.mp4"))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    torch.manual_seed(0)
-    save_checkpoint(Hmr(tiny_config()), tiny_config(), "hmr", path, half=True)
-    return path
+from temporal_hmr.video import Clip, open_clip
 
 
 @pytest.fixture(scope="module")
@@ -75,71 +38,8 @@ class TwoPeople(FakeDetector):
 def detected(clip: Clip, weights: Path) -> Iterator[TrackResult]:
     """What the detector's own way gives."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("temporal_hmr.people.mediapipe.MediapipePeople", TwoPeople)
+        patch.setattr(DETECTOR, TwoPeople)
         yield track_video(clip.path, TrackSettings(weights=weights, refine=False))
-
-
-def in_order(person: Person2D, names: tuple[str, ...], total: int | None = None) -> list[float]:
-    """The flat list of a format that has these joints first, and `total` of them."""
-    ours = {"L": "left_", "R": "right_"}
-    found = np.zeros((total or len(names), 3))
-    for place, name in enumerate(names):
-        part = name[1:] if name[0] in ours and name[1].isupper() else name
-        words = "".join(f"_{c.lower()}" if c.isupper() else c for c in part).strip("_")
-        joint = (ours[name[0]] if part != name else "") + words
-        if joint in COCO23.joints:
-            found[place] = person.keypoints[COCO23.index(joint)]
-    return found.reshape(-1).tolist()
-
-
-def everybody(seen: list[list[Person2D]]) -> Iterator[tuple[int, int, Person2D]]:
-    for frame, people in enumerate(seen):
-        # The order within a frame says nothing of who is who.
-        for number, person in reversed(list(enumerate(people))):
-            yield frame, number, person
-
-
-def coco(seen: Any, names: tuple[str, ...] = WHOLE_BODY_23, total: int | None = None) -> list:
-    return [
-        {
-            "image_id": frame,
-            "category_id": 1,
-            "keypoints": in_order(person, names, total),
-            "score": 0.9,
-        }
-        for frame, _, person in everybody(seen)
-    ]
-
-
-def alphapose(seen: Any, idx: Callable[[int], Any] = lambda number: 5 - 3 * number) -> list:
-    return [
-        {
-            "image_id": f"{frame}.jpg",
-            "category_id": 1,
-            "keypoints": in_order(person, HALPE_26, 136),
-            "score": 2.9,
-            "box": [1.0, 2.0, 3.0, 4.0],
-            "idx": idx(number),
-        }
-        for frame, number, person in everybody(seen)
-    ]
-
-
-def openpose(folder: Path, seen: Any, names: tuple[str, ...] = BODY_25) -> Path:
-    folder.mkdir()
-    for frame, people in enumerate(seen):
-        told = [
-            {"person_id": [-1], "pose_keypoints_2d": in_order(each, names), "face_keypoints_2d": []}
-            for each in people
-        ]
-        path = folder / f"walk4_{frame:012d}_keypoints.json"
-        path.write_text(json.dumps({"version": 1.3, "people": told}))
-    return folder
-
-
-def as_json(path: Path, contents: Any) -> Path:
-    path.write_text(json.dumps(contents))
-    return path
 
 
 def tracked(clip: Clip, weights: Path, keypoints: Path) -> TrackResult:
@@ -263,120 +163,6 @@ class TestFormats:
         people[0]["keypoints"][2::3] = [0.05] * 23
         assert len(people_in(as_json(tmp_path / "c.json", people), clip)[0]) == 1
         assert "1 of 12 people are too unsure" in caplog.text
-
-
-class FakeReader:
-    """In place of BlazePose: reads whoever stands at a box's corner; a box of width 3 is empty."""
-
-    def close(self) -> None:
-        pass
-
-    def state(self) -> int:
-        return 7
-
-    def restore(self, state: int | None) -> None:
-        pass
-
-    def read_boxes(self, frame: Any, boxes: ndarray) -> list[Person2D | None]:
-        def read(box: ndarray) -> Person2D | None:
-            keypoints = np.ones((23, 3))
-            keypoints[:, :2] = box[:2] + np.arange(46).reshape(23, 2) % 7
-            return None if box[2] - box[0] == 3 else Person2D(box, keypoints, BLAZEPOSE23, 0.9)
-
-        return [read(box) for box in boxes]
-
-
-class TestBoxes:
-    def lines(self, identity: str = "{}") -> list[str]:
-        return [
-            f"{frame + 1},{identity.format(number)},{10 * number + frame},20,8,30,1,-1,-1,-1"
-            for frame, number in product(range(NUM_FRAMES), (4, 2))
-        ]
-
-    def read(self, path: Path, lines: list[str], clip: Clip) -> GivenKeypoints:
-        path.write_text("\n".join(lines) + "\n")
-        return read_keypoints(path, clip)
-
-    def test_of_the_mot_challenge_keep_their_numbers(
-        self, clip, weights, tmp_path, monkeypatch
-    ) -> None:
-        monkeypatch.setattr(finders, "BoxedPeople", FakeReader)
-        path = tmp_path / "boxes"
-        self.read(path, self.lines(), clip)
-        result = tracked(clip, weights, path)
-        assert [motion.person_id for motion in result.motions] == [2, 4]
-        # Frames count from 1.
-        assert np.allclose(result.motions[1].keypoints[:, 0, 0], 40 + np.arange(NUM_FRAMES))
-        assert result.motions[0].skeleton == BLAZEPOSE23
-        assert "BlazePose" in result.provenance.detector
-
-    def test_unreadable_people_are_not_seen(self, clip, tmp_path, monkeypatch) -> None:
-        monkeypatch.setattr(finders, "BoxedPeople", FakeReader)
-        lines = [*self.lines(), f"{NUM_FRAMES},9,10,10,3,9,1,-1,-1,-1"]
-        with self.read(tmp_path / "b", lines, clip).open(torch.device("cpu")) as detector:
-            *_, last = clip
-            assert [person.person_id for person in detector.people(last)] == [4, 2]
-            assert detector.state() == 7
-
-    def test_detections_have_no_numbers_and_ground_truth_has_classes(
-        self, clip, tmp_path, caplog
-    ) -> None:
-        given = self.read(tmp_path / "d", self.lines("-1"), clip)
-        assert {each.person_id for each in given.boxes[0]} == {None}
-        truth = ["1,1,10,20,8,30,1,1,0.8", "1,2,10,20,8,30,0,1,0.8", "1,3,10,20,8,30,1,3,1"]
-        given = self.read(tmp_path / "g", truth, clip)
-        assert [each.person_id for each in given.boxes[0]] == [1]
-        assert "2 lines are not of people" in caplog.text
-
-
-class TestFrameNumbers:
-    def count(self, clip: Clip, *keys: int | str, counts_from: int = 0) -> list[int]:
-        return list(count_frames(Path("f"), keys, counts_from, clip).frames.values())
-
-    def test_count_from_zero_or_one(self, clip) -> None:
-        assert self.count(clip, 0, 3) == [0, 3]
-        assert self.count(clip, 1, NUM_FRAMES) == [0, NUM_FRAMES - 1]
-        assert self.count(clip, 2, 3) == [2, 3]
-        assert self.count(clip, 2, 3, counts_from=1) == [1, 2]
-        assert self.count(clip, 0, 3, counts_from=1) == [0, 3]
-
-    def test_are_the_last_number_of_a_name(self, clip) -> None:
-        assert self.count(clip, "0.jpg", "v2/cam7_000003.png", "walk_5_rendered") == [0, 3, 5]
-
-    def test_names_of_images_win_over_numbers(self, tmp_path) -> None:
-        folder = tmp_path / "images"
-        folder.mkdir()
-        image = read_image(Path(__file__).parents[1] / "docs" / "overlay.jpg")[:8, :8]
-        for number in (107, 98):
-            import cv2
-
-            cv2.imwrite(str(folder / f"im{number}.png"), image)
-        pictures = open_clip(folder)
-        assert self.count(pictures, "im107.png", "im98.png") == [1, 0]
-        assert self.count(pictures, "im107") == [1]
-
-    def test_beyond_the_video_are_refused(self, clip) -> None:
-        with pytest.raises(InputError, match=r"frame 6, and walk.mp4 has 6 \(0 to 5\)"):
-            self.count(clip, 0, NUM_FRAMES)
-        with pytest.raises(InputError, match="whose name ends in no number"):
-            self.count(clip, "first.jpg")
-        with pytest.raises(InputError, match="both would be frame 1"):
-            self.count(clip, "a1.jpg", "b1.jpg")
-
-
-def test_another_shot_gives_a_new_number_above_all() -> None:
-    def person(number: int | None) -> Person2D:
-        keypoints = np.ones((23, 3)) * (number or 50) * 9
-        return Person2D(keypoints[[0, 0], :2].reshape(4), keypoints, COCO23, 1.0, number)
-
-    tracker = Tracker()
-    for frame in range(10):
-        if frame == 5:
-            tracker.cut()
-        tracker.add(frame, frame / 10, [person(3), person(None), person(8)][: 3 - frame % 2])
-    tracks = {track.person_id: track.frames.tolist() for track in tracker.tracks()}
-    assert tracks[3] == [0, 1, 2, 3, 4] and tracks[8] == [0, 2, 4]
-    assert sorted(tracks) == [3, 8, 9, 10, 11, 12]
 
 
 def test_another_content_is_another_result(clip, seen, weights, tmp_path) -> None:

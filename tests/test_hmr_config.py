@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_model import SMALL
 
 from temporal_hmr.checkpoint import read_config
 from temporal_hmr.configuration import load_config, parse_config
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.backbones_vit import VitConfig, VitEncoder
-from temporal_hmr.models.body_decoder import BodyDecoderConfig
 from temporal_hmr.models.encoder import FrameEncoder, FrameEncoderConfig
 from temporal_hmr.models.heads import RotationHead, RotationHeadConfig
 from temporal_hmr.models.hmr import Hmr
@@ -26,15 +26,8 @@ from temporal_hmr.models.token_head import (
     TokenHeadConfig,
 )
 from temporal_hmr.models.token_motion import TokenMotion, TokenMotionConfig
-from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 
-SMALL = HmrConfig(
-    tokenizer=KeypointTokenizerConfig(width=16, layers=1, codes=32, code_dim=8, tokens=6),
-    encoder=FrameEncoderConfig(width=32, heads=2),
-    decoder=BodyDecoderConfig(heads=2, layers=1),
-    motion=JointMotionConfig(heads=2, layers=2),
-    window=8,
-)
+TWO_LAYERS = SMALL.model_copy(update={"motion": JointMotionConfig(heads=2, layers=2)})
 
 
 def settings(**parts: object) -> HmrConfig:
@@ -55,7 +48,7 @@ def test_parts_that_are_not_named_are_those_of_the_first_checkpoints() -> None:
     assert isinstance(config.head, RotationHeadConfig)
 
 
-@pytest.mark.parametrize("config", [SMALL, INT, TOKENHMR])
+@pytest.mark.parametrize("config", [TWO_LAYERS, INT, TOKENHMR])
 def test_settings_survive_being_written(config: HmrConfig) -> None:
     assert parse_config(config.model_dump(mode="json"), HmrConfig, "x") == config
 
@@ -91,7 +84,7 @@ def test_a_part_is_the_one_that_is_named(
 
 
 def test_models_say_which_crops_they_look_at() -> None:
-    assert SMALL.image_side() is None
+    assert TWO_LAYERS.image_side() is None
     assert (INT.image_side(), TOKENHMR.image_side()) == (224, 256)
     assert settings(encoder=IMAGE_POSE | {"side": 192}).image_side() == 192
     assert settings(encoder=IMAGE_POSE | {"sees": "pose"}).image_side() is None

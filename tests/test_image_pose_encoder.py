@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from overfitting import share_left
 from torch import Tensor, nn
 from windows import a_window, one_clip
 
 from temporal_hmr.batch import BodyPrediction, CropWindow
-from temporal_hmr.body.load import load_body
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.backbones.resnet import ResNetConfig
 from temporal_hmr.models.body_decoder import BodyDecoderConfig
@@ -63,11 +63,6 @@ SOURCES = {
     "frame of keypoints": {"frame": "keypoints"},
 }
 every_source = pytest.mark.parametrize("source", SOURCES)
-
-
-@pytest.fixture(scope="module")
-def posed() -> PosedBody:
-    return PosedBody(load_body())
 
 
 def model_of(source: str) -> Hmr:
@@ -236,16 +231,14 @@ def test_overfits_four_clips(posed: PosedBody) -> None:
     torch.manual_seed(1)
     window = clips(batch=4, frames=2)
     with torch.no_grad():
-        target = model_of("image")(one_clip(window, 0), posed).joints[0, 0]
-        target = target - target[:1] + torch.tensor([0.0, 0.0, 5.0])
-        target = target * (1 + 0.1 * torch.randn(4, 1, 24, 3))
+        bodies = model_of("image")(window, posed).joints.flip(0)
+        target = bodies - bodies[:, :, :1] + torch.tensor([0.0, 0.0, 5.0])
+        target = target + torch.randn(4, 1, 1, 3)
     model = model_of("both").train()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 3e-3)
-    losses = []
-    for _ in range(80):
-        loss = (model(window, posed).joints - target).norm(dim=-1).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.1 * losses[0]
+
+    def distance() -> Tensor:
+        return (model(window, posed).joints - target).norm(dim=-1).mean()
+
+    # Who learns one place and pose for all four gets down to 0.09.
+    assert share_left(distance, optimizer, steps=80, enough=0.05) < 0.05

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from body_files import write_python2
-from dataset_trees import Bodies, write_bodies, write_emdb, write_threedpw
+from dataset_trees import Bodies, write_emdb, write_threedpw
 
 from temporal_hmr.data.emdb import read_emdb
 from temporal_hmr.data.label_file import written_frames
@@ -19,11 +19,6 @@ from temporal_hmr.errors import InputError
 FRAMES = 18
 Labels = dict[str, Any]
 Spoil = Callable[[Labels], None]
-
-
-@pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> Bodies:
-    return write_bodies(tmp_path_factory.mktemp("bodies"), vertices=120)
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from result_motions import PROVENANCE, make_motion
-from test_track import FakeDetector, leave, make_clip, tiny_config
+from tracked_clips import leave, make_clip
 
 from temporal_hmr import track, tracking
-from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.errors import InputError
 from temporal_hmr.many.attempts import Attempt, Cluster, attempts
 from temporal_hmr.many.run import Tracked
-from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.output.folder import finished_results, write_results
 from temporal_hmr.output.npz import Provenance
 
@@ -320,42 +317,37 @@ class TestFinishedResults:
         return tmp_path / "walk"
 
     def test_are_whole(self, folder: Path) -> None:
-        found = finished_results(folder, PROVENANCE, overlay=False)
+        found = finished_results(folder, PROVENANCE)
         assert found is not None
         assert (len(found["people"]), found["num_frames"]) == (1, 5)
-        assert finished_results(folder, PROVENANCE, overlay=True) is None
-        (folder / "overlay.mp4").touch()
-        assert finished_results(folder, PROVENANCE, overlay=True) == found
         (folder / "person_000.npz").unlink()
-        assert finished_results(folder, PROVENANCE, overlay=False) is None
+        assert finished_results(folder, PROVENANCE) is None
 
-    def test_of_nobody_have_no_overlay(self, tmp_path: Path) -> None:
+    def test_of_nobody_are_results_too(self, tmp_path: Path) -> None:
         write_results(tmp_path / "empty", [], {}, PROVENANCE)
-        assert finished_results(tmp_path / "empty", PROVENANCE, overlay=True) is not None
-        assert finished_results(tmp_path / "absent", PROVENANCE, overlay=True) is None
+        assert finished_results(tmp_path / "empty", PROVENANCE) is not None
+        assert finished_results(tmp_path / "absent", PROVENANCE) is None
 
     @pytest.mark.parametrize("field", [field.name for field in fields(Provenance)])
     def test_were_made_in_just_this_way(self, field: str, folder: Path) -> None:
         value = {"focal": 200.0} if field == "settings" else "other"
-        assert finished_results(folder, replace(PROVENANCE, **{field: value}), False) is None
+        assert finished_results(folder, replace(PROVENANCE, **{field: value})) is None
 
     def test_of_versions_that_noted_less_do_not_count(self, folder: Path) -> None:
         summary = json.loads((folder / "result.json").read_text())
         del summary["settings"]
         (folder / "result.json").write_text(json.dumps(summary))
-        assert finished_results(folder, PROVENANCE, overlay=False) is None
+        assert finished_results(folder, PROVENANCE) is None
 
 
-def test_from_end_to_end_and_again(tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.usefixtures("detector")
+def test_from_end_to_end_and_again(weights, tmp_path, capsys) -> None:
     """A video of a list, and a missing one; then the same command, other settings, and anew."""
-    monkeypatch.setattr("temporal_hmr.people.mediapipe.MediapipePeople", FakeDetector)
-    torch.manual_seed(0)
-    save_checkpoint(Hmr(tiny_config()), tiny_config(), "hmr", tmp_path / "tiny.safetensors", True)
     make_clip(tmp_path / "walk.mp4", 2)
     (tmp_path / "list.txt").write_text("absent.mp4\nwalk.mp4\n")
     out = tmp_path / "out"
     person = out / "walk" / "person_000.npz"
-    settings = ("--weights", tmp_path / "tiny.safetensors", "-o", out, "--no-render")
+    settings = ("--weights", weights, "-o", out, "--no-render")
 
     def status(*more: str) -> str:
         assert leave(tmp_path / "list.txt", *settings, *more) == 2

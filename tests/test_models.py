@@ -5,33 +5,20 @@ from typing import TypeVar
 
 import pytest
 import torch
+from tiny_model import SMALL
 from torch import nn
 from windows import a_window, one_clip
 
-from temporal_hmr.body.load import load_body
 from temporal_hmr.body.params import SmplParams
-from temporal_hmr.models.body_decoder import BodyDecoderConfig, BodyTokens
-from temporal_hmr.models.encoder import FrameEncoderConfig, box_geometry
+from temporal_hmr.models.body_decoder import BodyTokens
+from temporal_hmr.models.encoder import box_geometry
 from temporal_hmr.models.heads import pelvis_in_camera, standing_person
 from temporal_hmr.models.hmr import Hmr, PosedBody
-from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.joint_motion import JointMotion, JointMotionConfig
 from temporal_hmr.skeleton import SMPL24
-from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-SMALL = HmrConfig(
-    tokenizer=KeypointTokenizerConfig(width=16, layers=1, codes=32, code_dim=8, tokens=6),
-    encoder=FrameEncoderConfig(width=32, heads=2),
-    decoder=BodyDecoderConfig(heads=2, layers=1),
-    motion=JointMotionConfig(heads=2, layers=2),
-    window=8,
-)
-
-
-@pytest.fixture(scope="module")
-def posed() -> PosedBody:
-    return PosedBody(load_body())
+TWO_LAYERS = SMALL.model_copy(update={"motion": JointMotionConfig(heads=2, layers=2)})
 
 
 def stirred(module: AnyModule) -> AnyModule:
@@ -44,7 +31,7 @@ def stirred(module: AnyModule) -> AnyModule:
 
 
 def small_model() -> Hmr:
-    return stirred(Hmr(SMALL))
+    return stirred(Hmr(TWO_LAYERS))
 
 
 def test_each_joint_attends_to_itself_alone() -> None:
@@ -82,7 +69,7 @@ def test_attention_across_joints_stays_among_neighbours_in_one_clip() -> None:
 @pytest.mark.parametrize("across", [False, True])
 def test_it_starts_from_what_each_frame_says(posed: PosedBody, across: bool) -> None:
     motion = JointMotionConfig(heads=2, layers=2, across_joints=across)
-    model = Hmr(SMALL.model_copy(update={"motion": motion})).eval()
+    model = Hmr(TWO_LAYERS.model_copy(update={"motion": motion})).eval()
     window = a_window()
     together, alone = model(window, posed), model(window, posed, temporal=False)
     torch.testing.assert_close(together.joints, alone.joints)
@@ -238,7 +225,7 @@ def test_box_geometry_is_free_of_resolution() -> None:
 def test_overfits_one_window(posed: PosedBody) -> None:
     """Forty steps on one clip must bring the body most of the way."""
     torch.manual_seed(0)
-    model = Hmr(SMALL).train()
+    model = Hmr(TWO_LAYERS).train()
     window = a_window(batch=1)
     target = torch.randn(1, 1, 24, 3) * 0.1 + torch.tensor([0.0, 0.0, 5.0])
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 5e-3)

@@ -6,47 +6,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_model import SMALL
 
-from temporal_hmr.body.load import load_body
-from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.body_decoder import BodyDecoderConfig
-from temporal_hmr.models.encoder import FrameEncoderConfig
 from temporal_hmr.models.hmr import Hmr
-from temporal_hmr.models.hmr_config import HmrConfig
-from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.motion import BodyMotion, Person2D, Track
 from temporal_hmr.online import OnlinePeople, OnlineRecovery, OnlineSettings
 from temporal_hmr.recover import recover
 from temporal_hmr.rotation import geodesic_angle
 from temporal_hmr.skeleton import COCO17, COCO23
-from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 
 CAMERA = Camera.with_assumed_focal(640, 480)
-WINDOW = 8
+WINDOW = SMALL.window
 
 
 @pytest.fixture(scope="module")
 def model() -> Hmr:
     torch.manual_seed(0)
-    config = HmrConfig(
-        tokenizer=KeypointTokenizerConfig(width=16, layers=1, codes=32, code_dim=8, tokens=6),
-        encoder=FrameEncoderConfig(width=32, heads=2),
-        decoder=BodyDecoderConfig(heads=2, layers=1),
-        motion=JointMotionConfig(heads=2, layers=1),
-        window=WINDOW,
-    )
-    model = Hmr(config).eval()
+    model = Hmr(SMALL).eval()
     # Not the identity through time that training begins with: windows must differ.
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return model
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 def somebody(frame: int, moving: float = 1.0, x: float = 0.0) -> Person2D:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from full_disk import limited_files
 
-from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
@@ -46,11 +45,6 @@ def standing(body: BodyModel, person_id: int, place: tuple[float, float, float])
         observed=np.array([True, False]),
         confidence=np.array([1.0, 0]),
     )
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 class TestOverlay:

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import temporal_hmr
-from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.command_line import Stage
 from temporal_hmr.data.labelled import LabelledSequence
@@ -52,11 +51,6 @@ PROVENANCE = Provenance("walk.mp4", "ab" * 32, "toy", "CC0", "toy.safetensors", 
 @pytest.fixture(scope="module")
 def model() -> Hmr:
     return load_model(None, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

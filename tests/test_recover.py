@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_model import SMALL
 from torch import Tensor
 
 from temporal_hmr.blending import Blend
@@ -15,16 +16,12 @@ from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.clip_windows import overlap, window_starts
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.body_decoder import BodyDecoderConfig
-from temporal_hmr.models.encoder import FrameEncoderConfig
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
-from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.motion import Track
 from temporal_hmr.recover import matching_betas, recover
 from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.skeleton import COCO17, COCO23
-from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 from temporal_hmr.video import Frame
 
 CAMERA = Camera.with_assumed_focal(640, 480)
@@ -33,19 +30,7 @@ CAMERA = Camera.with_assumed_focal(640, 480)
 @pytest.fixture(scope="module")
 def model() -> Hmr:
     torch.manual_seed(0)
-    config = HmrConfig(
-        tokenizer=KeypointTokenizerConfig(width=16, layers=1, codes=32, code_dim=8, tokens=6),
-        encoder=FrameEncoderConfig(width=32, heads=2),
-        decoder=BodyDecoderConfig(heads=2, layers=1),
-        motion=JointMotionConfig(heads=2, layers=1),
-        window=8,
-    )
-    return Hmr(config).eval()
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
+    return Hmr(SMALL).eval()
 
 
 def a_track(frames: list[int]) -> Track:

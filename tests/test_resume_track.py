@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from test_track import FakeDetector, make_clip, tiny_config
+from tracked_clips import FakeDetector, make_clip
 
-from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.errors import InputError
 from temporal_hmr.following import follow
 from temporal_hmr.journal import Journal
-from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import Person2D, Track
 from temporal_hmr.output.work import WORK, working_in
 from temporal_hmr.video import Frame
@@ -205,10 +202,7 @@ run_door(lambda: track.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_killed_at_ten_moments_it_goes_on_to_the_same_bytes(tmp_path) -> None:
-    torch.manual_seed(0)
-    config, weights = tiny_config(), tmp_path / "tiny.safetensors"
-    save_checkpoint(Hmr(config), config, "hmr", weights, half=True)
+def test_killed_at_ten_moments_it_goes_on_to_the_same_bytes(weights, tmp_path) -> None:
     clip = make_clip(tmp_path / "walk.mp4", 60)
     code = RUN.format(tests=str(Path(__file__).parent))
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from test_overlay import standing
 
-from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
 from temporal_hmr.motion import BodyMotion, InWorld
@@ -19,11 +18,6 @@ from temporal_hmr.video import Frame
 SIDE = OverlayStyle(person_ids=False, side_view=True)
 WIDTH, HEIGHT = 160, 120
 FROM_CAMERA = np.array([[1.0, 0, 0, 0], [0, -1, 0, 1.2], [0, 0, -1, 3], [0, 0, 0, 1]])
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return load_body()
 
 
 def frame(index: int = 0, height: int = HEIGHT) -> Frame:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Generator
 
-from temporal_hmr.body.load import load_body
 from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect, smooth_noise
 from temporal_hmr.data.synthetic import Augmentation, MotionBank, synthesise
 from temporal_hmr.data.take import MocapTake
@@ -28,11 +27,6 @@ def swinging_take(seconds: float = 3.0, fps: float = 30.0, phase: float = 0.0) -
     pose[:, SMPL24.index("right_shoulder"), 2] = 1.2 + 0.2 * swing
     walk = torch.stack([0 * times, torch.full_like(times, 0.9), times], -1)
     return MocapTake("swing", "s", axis_angle_to_matrix(pose), walk, fps, torch.zeros(10))
-
-
-@pytest.fixture(scope="module")
-def posed() -> PosedBody:
-    return PosedBody(load_body())
 
 
 @pytest.fixture(scope="module")

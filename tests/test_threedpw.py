@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from body_files import write_python2
-from dataset_trees import Bodies, write_bodies, write_threedpw
+from dataset_trees import Bodies, write_threedpw
 
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.data.threedpw import read_threedpw
@@ -20,11 +20,6 @@ from temporal_hmr.skeleton import COCO17, OPENPOSE18
 
 FRAMES = 18
 Labels = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> Bodies:
-    return write_bodies(tmp_path_factory.mktemp("bodies"), vertices=120)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dataset_trees import Bodies, write_bodies, write_emdb, write_threedpw
+from dataset_trees import Bodies, write_emdb, write_threedpw
 
 from temporal_hmr.data.emdb import read_emdb
 from temporal_hmr.data.threedpw import read_threedpw
@@ -17,11 +17,6 @@ from temporal_hmr.skeleton import COCO23
 FRAMES = 16
 OPENPOSE_PLACES = {"nose": 0, "left_shoulder": 5, "right_shoulder": 2, "left_wrist": 7,
                    "right_hip": 8, "left_ankle": 13, "right_eye": 14, "left_ear": 17}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> Bodies:
-    return write_bodies(tmp_path_factory.mktemp("bodies"), vertices=120)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from overfitting import share_left
 from torch import Tensor
 from windows import as_published, noise, one_clip, whole_pictures
 
@@ -276,22 +277,19 @@ def test_overfits_four_pictures() -> None:
     )
     # First a tokenizer that knows these poses.
     optimizer = torch.optim.Adam(tokenizer.parameters(), 3e-3)
-    for _ in range(250):
+
+    def not_known() -> Tensor:
         found = tokenizer(true[:, 1:22])
-        loss = 20 * ((found.rotations - true[:, 1:22]) ** 2).mean() + found.commitment
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        return 20 * ((found.rotations - true[:, 1:22]) ** 2).mean() + found.commitment
+
+    share_left(not_known, optimizer, steps=250, enough=0.05)
     model = Hmr(SMALL, rotations=tokenizer).eval()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3)
-    errors = []
-    for _ in range(300):
-        loss = ((read(model, crops(4)).rotations - true) ** 2).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        errors.append(float(loss.detach()))
-    assert errors[-1] < 0.2 * errors[0]
+
+    def error() -> Tensor:
+        return ((read(model, crops(4)).rotations - true) ** 2).mean()
+
+    assert share_left(error, optimizer, steps=300, enough=0.2) < 0.2
 
 
 def body_tokens(count: int = 2, width: int = 20) -> BodyTokens:

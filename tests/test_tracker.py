@@ -218,3 +218,18 @@ def test_frames_must_come_in_their_order():
     tracker.add(3, 0.3, [])
     with pytest.raises(ValueError, match="does not follow"):
         tracker.add(2, 0.2, [])
+
+
+def test_another_shot_gives_a_new_number_above_all() -> None:
+    def person(number: int | None) -> Person2D:
+        keypoints = np.ones((23, 3)) * (number or 50) * 9
+        return Person2D(keypoints[[0, 0], :2].reshape(4), keypoints, COCO23, 1.0, number)
+
+    tracker = Tracker()
+    for frame in range(10):
+        if frame == 5:
+            tracker.cut()
+        tracker.add(frame, frame / 10, [person(3), person(None), person(8)][: 3 - frame % 2])
+    tracks = {track.person_id: track.frames.tolist() for track in tracker.tracks()}
+    assert tracks[3] == [0, 1, 2, 3, 4] and tracks[8] == [0, 2, 4]
+    assert sorted(tracks) == [3, 8, 9, 10, 11, 12]

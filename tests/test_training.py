@@ -1,19 +1,28 @@
 """The training door, end to end and small: it learns, resumes exactly, and errs in one line."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_model import TINY_MODEL
+from torch import Generator
 from toy_mocap import write_mocap
 
 from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
+from temporal_hmr.data.detector_noise import CLEAN
+from temporal_hmr.data.synthetic import Augmentation, MotionBank
+from temporal_hmr.data.take import MocapTake
 from temporal_hmr.errors import InputError
-from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.recover import load_model
 from temporal_hmr.train import main
+from temporal_hmr.training import sources
+from temporal_hmr.training.sources import MixedLengths, MocapWindows
 from temporal_hmr.training.step import Step
 
 CONFIG = (
@@ -26,9 +35,24 @@ motion_training: {steps: 8, clips: 4, save_every: 4, warmup: 2, learning_rate: 0
 )
 
 
-@pytest.fixture
-def mocap(tmp_path: Path) -> Path:
-    return write_mocap(tmp_path / "mocap")
+@pytest.fixture(scope="module", autouse=True)
+def few_judges() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "EVALUATION_CLIPS", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def mocap(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mocap(tmp_path_factory.mktemp("mocap"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, mocap: Path) -> Path:
+    """The folder of a run; nobody may change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    run(folder, mocap)
+    return folder
 
 
 def run(folder: Path, mocap: Path, config: str = CONFIG) -> Path:
@@ -44,8 +68,8 @@ def losses(path: Path) -> list[float]:
     return [row["total"] for row in rows if "total" in row]
 
 
-def test_trains_evaluates_and_loads(tmp_path: Path, mocap: Path) -> None:
-    folder = run(tmp_path / "one", mocap)
+def test_trains_evaluates_and_loads(finished: Path) -> None:
+    folder = finished / "run"
     rows = [json.loads(line) for line in (folder / "motion/log.jsonl").read_text().splitlines()]
     evaluation = [row["evaluation"] for row in rows if "evaluation" in row]
     assert evaluation[-1]["clean_pa_mpjpe"] > 0
@@ -55,11 +79,10 @@ def test_trains_evaluates_and_loads(tmp_path: Path, mocap: Path) -> None:
 
 
 def test_resumes_where_it_stopped(
-    tmp_path: Path, mocap: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mocap: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run cut after its checkpoint continues to the very weights of an uncut one."""
-    whole = run(tmp_path / "whole", mocap)
-    cut = tmp_path / "cut"
+    whole, cut = finished / "run", tmp_path / "cut"
     # The schedule knows the number of steps, so the first part is stopped from outside.
     original = Step.take
     calls = []
@@ -114,58 +137,43 @@ def test_unknown_subject_is_named(tmp_path: Path, mocap: Path) -> None:
         run(tmp_path / "one", mocap, CONFIG.replace("[b]", "[zz]"))
 
 
-def test_another_runs_folder_is_refused(tmp_path: Path, mocap: Path) -> None:
-    run(tmp_path / "one", mocap)
+def test_another_runs_folder_is_refused(tmp_path: Path, mocap: Path, finished: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "one")
     with pytest.raises(InputError, match=r"another configuration \(model differs\)"):
-        run(tmp_path / "one", mocap, CONFIG.replace("width: 16", "width: 24"))
+        run(folder, mocap, CONFIG.replace("width: 16", "width: 24"))
     # Even one that would fit: a subject moved into training would be a leak.
     with pytest.raises(InputError, match=r"another configuration \(mocap differs\)"):
-        run(tmp_path / "one", mocap, CONFIG.replace("held_out: [b]", "held_out: [a]"))
+        run(folder, mocap, CONFIG.replace("held_out: [b]", "held_out: [a]"))
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", "half"])
-def test_damaged_state_is_named(tmp_path: Path, mocap: Path, damage: bytes | str) -> None:
-    state = run(tmp_path / "one", mocap) / "frames/last.pt"
+def test_damaged_state_is_named(
+    tmp_path: Path, mocap: Path, finished: Path, damage: bytes | str
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "one")
+    state = folder / "run/frames/last.pt"
     whole = state.read_bytes()
     state.write_bytes(damage if isinstance(damage, bytes) else whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"last\.pt is damaged"):
-        run(tmp_path / "one", mocap)
+        run(folder, mocap)
 
 
-def test_truth_is_float32_whatever_the_loop_trains_in() -> None:
+def test_truth_is_float32_whatever_the_loop_trains_in(posed: PosedBody) -> None:
     """Geometry in bfloat16 shakes the true joints by millimetres, which teaches jitter."""
-    from torch import Generator
-
-    from temporal_hmr.body.load import load_body
-    from temporal_hmr.data.detector_noise import CLEAN
-    from temporal_hmr.data.synthetic import Augmentation, MotionBank
-    from temporal_hmr.data.take import MocapTake
-    from temporal_hmr.models.hmr import PosedBody
-    from temporal_hmr.training.sources import MocapWindows
-
     still = torch.eye(3).expand(40, 24, 3, 3), torch.zeros(40, 3)
     bank = MotionBank.of([MocapTake("a", "b", *still, 30.0, torch.zeros(10))])
-    windows = MocapWindows(bank, bank, PosedBody(load_body()), Augmentation(), CLEAN, 4)
+    windows = MocapWindows(bank, bank, posed, Augmentation(), CLEAN, 4)
     plain, _ = windows.draw(3, Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
         mixed, _ = windows.draw(3, Generator().manual_seed(0))
     assert torch.equal(plain.keypoints, mixed.keypoints)
 
 
-def test_windows_and_short_clips_take_turns() -> None:
+def test_windows_and_short_clips_take_turns(posed: PosedBody) -> None:
     """As many frames either way, the same draw for the same seed, and windows judge."""
-    from torch import Generator
-
-    from temporal_hmr.body.load import load_body
-    from temporal_hmr.data.detector_noise import CLEAN
-    from temporal_hmr.data.synthetic import Augmentation, MotionBank
-    from temporal_hmr.data.take import MocapTake
-    from temporal_hmr.models.hmr import PosedBody
-    from temporal_hmr.training.sources import MixedLengths, MocapWindows
-
     still = torch.eye(3).expand(40, 24, 3, 3), torch.zeros(40, 3)
     bank = MotionBank.of([MocapTake("a", "b", *still, 30.0, torch.zeros(10))])
-    windows = MocapWindows(bank, bank, PosedBody(load_body()), Augmentation(), CLEAN, 8)
+    windows = MocapWindows(bank, bank, posed, Augmentation(), CLEAN, 8)
     mixed = MixedLengths(windows, windows.of_length(2), short_share=0.7, short_per_window=4)
 
     def shape(seed: int) -> tuple[int, ...]:
@@ -187,8 +195,6 @@ def test_weights_that_do_not_match_their_settings(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_weights(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     path = tmp_path / "w.safetensors"
     with pytest.raises(InputError, match="no weights at"):
         load_model(path, torch.device("cpu"))

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import torch
 from numpy import ndarray
-from pretrained_folders import SIZE, change_weights, write_detector, write_pose
-from test_track import leave, make_clip, tiny_config
+from pretrained_folders import SIZE, change_weights, write_pose
+from tracked_clips import leave, make_clip
 
-from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.eyes import choose_eyes
 from temporal_hmr.following import follow
 from temporal_hmr.journal import Journal
-from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.output.npz import load_motion
 from temporal_hmr.people.heatmaps import cut_out, read_heatmaps, windows_around
 from temporal_hmr.people.networks import Look, RtDetr, VitPose
@@ -235,25 +233,6 @@ class TestPeople:
             assert np.array_equal(a.keypoints, b.keypoints) and np.array_equal(a.boxes, b.boxes)
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two networks."""
-    pytest.importorskip("transformers", reason="the optional package transformers is not there")
-    folder = tmp_path_factory.mktemp("networks") / "eyes"
-    write_detector(folder / "detector")
-    write_pose(folder / "pose")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a small model."""
-    config, path = tiny_config(), tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    torch.manual_seed(0)
-    save_checkpoint(Hmr(config), config, "hmr", path, half=True)
-    return path
-
-
 def processor(name: str):
     """Of transformers, that one which needs no torchvision."""
     import transformers
@@ -266,8 +245,8 @@ class TestAsTransformersDoesIt:
         noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
         return cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
 
-    def test_boxes_of_people(self, folders: Path) -> None:
-        image, files = self.picture(), find_networks([folders])[0]
+    def test_boxes_of_people(self, eye_folder: Path) -> None:
+        image, files = self.picture(), find_networks([eye_folder])[0]
         ours = RtDetr(files, CPU)
         scores, boxes = ours.find(image)
         theirs = processor("RTDetrImageProcessor")(size={"height": 96, "width": 128})
@@ -286,8 +265,8 @@ class TestAsTransformersDoesIt:
         for box in found["boxes"].numpy():
             assert np.abs(boxes - box).max(-1).min() < 0.5
 
-    def test_crops_and_joints(self, folders: Path) -> None:
-        image, files = self.picture(), find_networks([folders])[1]
+    def test_crops_and_joints(self, eye_folder: Path) -> None:
+        image, files = self.picture(), find_networks([eye_folder])[1]
         ours, theirs = VitPose(files, CPU), processor("VitPoseImageProcessor")()
         theirs.size = {"height": SIZE[0], "width": SIZE[1]}
         boxes = np.array([[100.0, 60, 170, 200], [40, 80, 250, 160]])
@@ -311,11 +290,13 @@ class TestAsTransformersDoesIt:
             assert np.abs(found[..., :2] - joints).max() < 0.01
             assert np.allclose(found[..., 2], confidences[..., 0])
 
-    def test_each_number_of_keypoints_has_its_expert(self, folders: Path, tmp_path: Path) -> None:
+    def test_each_number_of_keypoints_has_its_expert(
+        self, eye_folder: Path, tmp_path: Path
+    ) -> None:
         """ViTPose++ was trained on several datasets, each with an expert for its keypoints."""
         for joints, expert, known in ((17, 0, 17), (133, 5, 23)):
             folder = write_pose(tmp_path / str(joints), joints, experts=6)
-            network = VitPose(find_networks([folder, folders / "detector"])[1], CPU)
+            network = VitPose(find_networks([folder, eye_folder / "detector"])[1], CPU)
             asked: list[int] = []
             network._module.register_forward_pre_hook(
                 lambda _, __, given, asked=asked: asked.extend(given["dataset_index"].tolist()),
@@ -327,15 +308,15 @@ class TestAsTransformersDoesIt:
 
 class TestDoor:
     def test_from_folders_to_a_result(
-        self, folders: Path, weights: Path, tmp_path: Path, capsys
+        self, eye_folder: Path, weights: Path, tmp_path: Path, capsys
     ) -> None:
         clip = make_clip(tmp_path / "walk.mp4")
-        words = ("--detector", "vitpose", "--detector-weights", folders, "--weights", weights)
+        words = ("--detector", "vitpose", "--detector-weights", eye_folder, "--weights", weights)
         out = ("-o", tmp_path / "out", "--no-render", "--no-refine", "--keep-work")
         assert leave(*words, clip, *out) == 0
         summary = json.loads((tmp_path / "out" / "walk" / "result.json").read_text())
         assert summary["detector"].startswith("RT-DETR and ViTPose of transformers ")
-        networks = {str(each): each.sha256 for each in find_networks([folders])}
+        networks = {str(each): each.sha256 for each in find_networks([eye_folder])}
         assert summary["detector_weights"] == networks
         assert list(networks) == ["RT-DETR detector", "ViTPose pose"]
         assert summary["people"], "the random network sees six people everywhere"
@@ -347,19 +328,19 @@ class TestDoor:
         assert capsys.readouterr().err.count("\n") == 2, "nothing of what transformers says"
 
     def test_other_weights_give_another_provenance(
-        self, folders: Path, weights: Path, tmp_path: Path
+        self, eye_folder: Path, weights: Path, tmp_path: Path
     ) -> None:
         clip = make_clip(tmp_path / "walk.mp4", 1)
         other = tmp_path / "pose"
-        shutil.copytree(folders / "pose", other)
+        shutil.copytree(eye_folder / "pose", other)
         change_weights(other, "conv.bias", 0.5)
         made = [
             prepare_job(
                 clip, TrackSettings(weights=weights, detector="vitpose", detector_weights=given)
             ).provenance
-            for given in (folders, [folders / "pose", str(folders / "detector")])
+            for given in (eye_folder, [eye_folder / "pose", str(eye_folder / "detector")])
         ]
         assert made[0] == made[1]
-        changed = choose_eyes("vitpose", [folders / "detector", other]).weights()
+        changed = choose_eyes("vitpose", [eye_folder / "detector", other]).weights()
         assert changed["ViTPose pose"] != made[0].detector_weights["ViTPose pose"]
         assert changed["RT-DETR detector"] == made[0].detector_weights["RT-DETR detector"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from pretrained_folders import change_weights, write_detector, write_pose
-from test_track import leave, make_clip
+from tracked_clips import leave, make_clip
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.eyes import choose_eyes
@@ -16,16 +16,6 @@ from temporal_hmr.licensing.assets import network_terms
 from temporal_hmr.people.pretrained import DEFAULTS, HUB
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two networks."""
-    pytest.importorskip("transformers", reason="the optional package transformers is not there")
-    folder = tmp_path_factory.mktemp("networks") / "eyes"
-    write_detector(folder / "detector")
-    write_pose(folder / "pose")
-    return folder
 
 
 def spoil(kind: str, folder: Path) -> str | Path:
@@ -76,25 +66,25 @@ def spoil(kind: str, folder: Path) -> str | Path:
         ("nowhere", "there is no folder"),
     ],
 )
-def test_rubbish_ends_in_one_line(kind: str, said: str, folders: Path, tmp_path: Path) -> None:
-    shutil.copytree(folders, tmp_path / "eyes")
+def test_rubbish_ends_in_one_line(kind: str, said: str, eye_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(eye_folder, tmp_path / "eyes")
     given = spoil(kind, tmp_path / "eyes")
     with pytest.raises(InputError) as refused:
         choose_eyes("vitpose", given).open(CPU)
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_networks_that_know_no_people_or_other_joints(folders: Path, tmp_path: Path) -> None:
+def test_networks_that_know_no_people_or_other_joints(eye_folder: Path, tmp_path: Path) -> None:
     cats = write_detector(tmp_path / "cats", "cat")
     with pytest.raises(InputError, match="cats finds no people"):
-        choose_eyes("vitpose", [cats, folders / "pose"]).open(CPU)
+        choose_eyes("vitpose", [cats, eye_folder / "pose"]).open(CPU)
     hands = write_pose(tmp_path / "hands", joints=21)
     with pytest.raises(InputError, match=r"hands reads 21 keypoints; known are COCO's 17"):
-        choose_eyes("vitpose", [folders / "detector", hands]).open(CPU)
+        choose_eyes("vitpose", [eye_folder / "detector", hands]).open(CPU)
 
 
-def test_what_does_not_load_leaves_nothing_behind(folders: Path, tmp_path: Path, capsys) -> None:
-    shutil.copytree(folders, tmp_path / "eyes")
+def test_what_does_not_load_leaves_nothing_behind(eye_folder: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(eye_folder, tmp_path / "eyes")
     change_weights(tmp_path / "eyes" / "pose", "conv.bias", None)
     clip = make_clip(tmp_path / "walk.mp4", 1)
     words = ("--detector", "vitpose", "--detector-weights", tmp_path / "eyes")
@@ -127,14 +117,14 @@ def test_offline_it_is_said_what_to_fetch_and_where_to_put_it(monkeypatch) -> No
         choose_eyes("vitpose", "somebody/vit")
 
 
-def test_what_is_on_the_hub_is_fetched_once(folders: Path, monkeypatch) -> None:
+def test_what_is_on_the_hub_is_fetched_once(eye_folder: Path, monkeypatch) -> None:
     hub, asked = pytest.importorskip("huggingface_hub"), []
 
     def fetch(name: str, allow_patterns: list[str], local_files_only: bool) -> str:
         asked.append((name, local_files_only))
         if name == DEFAULTS["pose"] and local_files_only:
             raise FileNotFoundError("not here yet")
-        return str(folders / ("pose" if name == DEFAULTS["pose"] else "detector"))
+        return str(eye_folder / ("pose" if name == DEFAULTS["pose"] else "detector"))
 
     monkeypatch.setattr(hub, "snapshot_download", fetch)
     eyes = choose_eyes("vitpose")
@@ -142,7 +132,7 @@ def test_what_is_on_the_hub_is_fetched_once(folders: Path, monkeypatch) -> None:
     assert asked == [(names[0], True), (names[1], True), (names[1], False)]
     assert [each.origin for each in eyes.networks] == [HUB + name for name in names]
     asked.clear()
-    choose_eyes("vitpose", folders)
+    choose_eyes("vitpose", eye_folder)
     assert not asked
 
 
