@@ -101,13 +101,7 @@ def recover(
     with threadpool_limits(1 if model.config.image_side() is None else None):
         shown = seen.at(at_trained_rate(seen.times), folder)
         how = fit if fit is None or temporal else fit.by_frame()
-        jumps = None
-        if how is not None and how.jumps is not None and model.guesses_first:
-            jumps = looking.jumps(shown, how, how.jumps)
-        kept = shown if jumps is None else shown.without(jumps, folder)
-        smpl = looking.bodies(kept, partial(_answer, temporal=temporal), images)
-        if how is not None:
-            smpl = looking.fitted(smpl, shown, how, jumps)
+        smpl = looking.recovered(shown, partial(_answer, temporal=temporal), images, how)
         smpl = at_times(smpl, shown.times, seen.times, posed, folder)
         likely, mean = _confidence(smpl, seen, posed, track.skeleton, camera, folder)
         smpl = on_body(smpl, trained, body)
@@ -162,6 +156,22 @@ class _Looking:
     skeleton: Skeleton
     person_id: int
     journal: Journal | None
+
+    def recovered(
+        self,
+        shown: FilledTrack,
+        answer: Callable[[Hmr, CropWindow, PosedBody], SmplParams],
+        images: Iterable[Frame] | None,
+        how: Reprojection | None,
+    ) -> SmplParams:
+        """What the model answers, moved onto the keypoints if it is said how."""
+        if how is None:
+            return self.bodies(shown, answer, images)
+        if how.jumps is None or not self.model.guesses_first:
+            return self.fitted(self.bodies(shown, answer, images), shown, how)
+        jumps = self.jumps(shown, how, how.jumps)
+        smpl = self.bodies(shown.without(jumps, self._folder), answer, images)
+        return self.fitted(smpl, shown, how, jumps)
 
     def bodies(
         self,
