@@ -24,13 +24,16 @@ class Eyes:
     """One of `EYES`."""
     networks: tuple[Pretrained, ...] = ()
     """Those that do not come with a package."""
+    mirrored: bool = True
+    """Whether BlazePose reads each frame's mirror image, too: see `DetectionSettings`."""
 
     def __str__(self) -> str:
         """For the records of a result."""
         if self.name == "vitpose":
             titles = " and ".join(network.kind.title for network in self.networks)
             return f"{titles} of transformers {package_version('transformers')}"
-        return f"BlazePose of mediapipe {package_version('mediapipe')}"
+        both_ways = ", both ways round" if self.mirrored else ""
+        return f"BlazePose of mediapipe {package_version('mediapipe')}{both_ways}"
 
     def weights(self) -> Mapping[str, str]:
         """Of each network its SHA-256; the files are read for it."""
@@ -46,15 +49,19 @@ class Eyes:
 
             finder, reader = self.networks
             return VitPosePeople.load(finder, reader, device)
-        from temporal_hmr.people.mediapipe import MediapipePeople
+        from temporal_hmr.people.mediapipe import DetectionSettings, MediapipePeople
 
-        return MediapipePeople()
+        return MediapipePeople(DetectionSettings(mirrored=self.mirrored))
 
 
 def choose_eyes(
-    name: str = EYES[0], weights: str | Path | Sequence[str | Path] | None = None
+    name: str = EYES[0],
+    weights: str | Path | Sequence[str | Path] | None = None,
+    mirrored: bool = True,
 ) -> Eyes:
     """The detector of that name with these weights, see `people.pretrained.find_networks`.
+
+    `mirrored` is BlazePose's; others know nothing of it.
 
     Raises `InputError` if there is none of that name, or it cannot be used.
     """
@@ -69,4 +76,4 @@ def choose_eyes(
         return Eyes(name, find_networks(sources))
     if sources:
         raise InputError("--detector-weights does nothing without --detector vitpose")
-    return Eyes(name)
+    return Eyes(name, mirrored=mirrored)

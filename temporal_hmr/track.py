@@ -62,7 +62,8 @@ def _watch(number: int, options: Namespace) -> None:
     model, body = check_settings(_settings(options))
     settings = OnlineSettings(delay=options.delay or 0)
     check_delay(model, settings)
-    eyes = choose_eyes(options.detector, options.detector_weights)
+    # A second reading would come late.
+    eyes = choose_eyes(options.detector, options.detector_weights, mirrored=False)
     with eyes.open(next(model.parameters()).device) as detector:
         seer = Seer(detector, model, body, settings, options.focal)
         watch(seer, camera_frames(number), window())

@@ -116,7 +116,11 @@ def _add_world_options(parser: DoorParser) -> None:
 def _add_model_options(parser: DoorParser) -> None:
     add = parser.add_argument
     add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (auto)")
-    add("--light", action="store_true", help="a faster model, hardly worse")
+    add(
+        "--light",
+        action="store_true",
+        help="faster: a smaller model, and no second reading in the mirror image",
+    )
     add(
         "--refine",
         action=BooleanOptionalAction,

@@ -67,7 +67,7 @@ class TrackSettings:
     """`fx,fy,cx,cy` in pixels, or a calibration of OpenCV or COLMAP, see `given.intrinsics`."""
     device: str = "auto"
     light: bool = False
-    """Whether the model leaves it at its first guess, which is faster and hardly worse."""
+    """Whether the model leaves it at its first guess, and BlazePose at one reading."""
     refine: bool = True
     """Whether bodies are moved onto the detected keypoints after the model has spoken."""
     static_camera: bool = False
@@ -308,7 +308,7 @@ def _camera(clip: Clip, settings: TrackSettings) -> GivenCamera:
 def _eyes(clip: Clip, settings: TrackSettings) -> Eyes | GivenKeypoints:
     if settings.keypoints is not None:
         return read_keypoints(Path(settings.keypoints), clip)
-    return choose_eyes(settings.detector, settings.detector_weights)
+    return choose_eyes(settings.detector, settings.detector_weights, not settings.light)
 
 
 def _provenance(

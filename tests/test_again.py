@@ -63,7 +63,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 class Blind:
     """A detector that must not be asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *_: object) -> None:
         raise AssertionError("people are looked for again")
 
 

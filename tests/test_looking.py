@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 
+from temporal_hmr.eyes import choose_eyes
 from temporal_hmr.people import mediapipe
 from temporal_hmr.people.blazepose import Landmarks, Region
 from temporal_hmr.skeleton import BLAZEPOSE23, BLAZEPOSE33
@@ -137,6 +139,19 @@ def test_what_is_elsewhere_in_the_mirror_image_is_believed_less(people) -> None:
         doubted = index == 2  # whoever has just been detected is not yet looked at in the mirror
         assert (confidence[wrist] < 0.3) == doubted
         assert (np.delete(confidence, wrist) > 0.99).sum() == 20
+
+
+def test_light_eyes_do_not_look_into_the_mirror(monkeypatch) -> None:
+    monkeypatch.setattr(mediapipe, "BlazePose", OneBody)
+    monkeypatch.setattr(mediapipe, "ImagePacket", Packet)
+    plain, both = (choose_eyes(mirrored=mirrored) for mirrored in (False, True))
+    assert str(plain) != str(both), "what is found is kept under that name"
+    with plain.open(torch.device("cpu")) as finder:
+        finder._blazepose.apart = 5.0
+        for frame in shown(30, 0, 3):
+            (person,) = finder.people(frame)
+        assert finder._in_mirror is None
+    assert (person.keypoints[:, 2] > 0.99).sum() == 21
 
 
 def test_an_error_in_the_mirror_comes_through(people) -> None:

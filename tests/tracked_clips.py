@@ -56,6 +56,9 @@ class FakeDetector:
 
     num_people = 1
 
+    def __init__(self, settings: object = None) -> None:
+        """As the detector that it stands in for is made."""
+
     def __enter__(self) -> "FakeDetector":
         return self
 
