@@ -119,7 +119,7 @@ def _add_model_options(parser: DoorParser) -> None:
     add(
         "--light",
         action="store_true",
-        help="faster: a smaller model, and no second reading in the mirror image",
+        help="faster: a smaller model, and one reading of each frame",
     )
     add(
         "--refine",
