@@ -68,6 +68,8 @@ class InSpace:
         hips = self.space[:, [JOINTS.index("left_hip"), JOINTS.index("right_hip")]]
         jerk = np.diff(self.space - hips.mean(1, keepdims=True), n=3, axis=0)
         follow = self.frames[3:] - self.frames[:-3] == 3
+        if not follow.any():
+            return float("nan")
         return float(np.linalg.norm(jerk[follow], axis=-1).mean() * fps**3 / 10)
 
     def reprojection(self) -> float:
