@@ -1,10 +1,10 @@
 """What every door promises: one line for a mistake, the right status, help at once."""
 
 import logging
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -207,11 +207,17 @@ class TestStage:
         assert [counted(n, "person") for n in (0, 1, 2)] == ["0 people", "1 person", "2 people"]
 
 
+def _seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 class TestDoors:
     def test_help_is_quick_and_names_the_options(self) -> None:
-        begun = time.monotonic()
+        begun = _seconds_of_children()
         helped = run("temporal_hmr.track", "--help")
-        assert time.monotonic() - begun < 2  # 0.05 s on an idle machine; torch alone takes longer
+        # A tenth of a second of CPU, however busy the machine; torch alone takes longer.
+        assert _seconds_of_children() - begun < 1
         assert helped.returncode == 0
         for option in ("SOURCE", "--output-dir", "--body", "--person", "--no-render", "--sample"):
             assert option in helped.stdout
