@@ -307,7 +307,8 @@ def _camera(clip: Clip, settings: TrackSettings) -> GivenCamera:
 
 def _eyes(clip: Clip, settings: TrackSettings) -> Eyes | GivenKeypoints:
     if settings.keypoints is not None:
-        return read_keypoints(Path(settings.keypoints), clip)
+        given = read_keypoints(Path(settings.keypoints), clip)
+        return replace(given, mirrored=not settings.light)
     return choose_eyes(settings.detector, settings.detector_weights, not settings.light)
 
 

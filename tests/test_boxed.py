@@ -47,6 +47,19 @@ def reader():
         yield people
 
 
+def test_one_reading_of_each_frame_is_as_sure_as_the_network_is(reader, images, keypoints) -> None:
+    from temporal_hmr.people.boxed import BoxedPeople, BoxedSettings
+
+    frame, corners = Frame(0, 0.0, images[0]), (keypoints[0].min(0), keypoints[0].max(0))
+    (both,) = reader.read_boxes(frame, np.concatenate(corners)[None])
+    with BoxedPeople(BoxedSettings(mirrored=False)) as once:
+        (plain,) = once.read_boxes(frame, np.concatenate(corners)[None])
+    assert both is not None and plain is not None
+    np.testing.assert_array_equal(both.keypoints[:, :2], plain.keypoints[:, :2])
+    doubted = both.keypoints[:, 2] < plain.keypoints[:, 2]
+    assert doubted.sum() > 10 and (both.keypoints[:, 2] <= plain.keypoints[:, 2]).all()
+
+
 def error(person: Person2D | None, points: np.ndarray) -> float:
     """Mean distance of confident keypoints from the true ones over the person's height."""
     assert person is not None and person.skeleton == BLAZEPOSE23

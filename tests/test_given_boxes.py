@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy import ndarray
 from tracked_clips import NUM_FRAMES
@@ -12,13 +13,17 @@ from tracked_clips import NUM_FRAMES
 from temporal_hmr.given import finders
 from temporal_hmr.given.keypoints import GivenKeypoints, read_keypoints
 from temporal_hmr.motion import Person2D
+from temporal_hmr.people.boxed import BoxedSettings
 from temporal_hmr.skeleton import BLAZEPOSE23
-from temporal_hmr.tracking import TrackSettings, track_video
+from temporal_hmr.tracking import TrackSettings, _eyes, track_video
 from temporal_hmr.video import Clip
 
 
 class FakeReader:
     """In place of BlazePose: reads whoever stands at a box's corner; a box of width 3 is empty."""
+
+    def __init__(self, settings: BoxedSettings) -> None:
+        self.settings = settings
 
     def close(self) -> None:
         pass
@@ -70,6 +75,19 @@ class TestBoxes:
             *_, last = clip
             assert [person.person_id for person in detector.people(last)] == [4, 2]
             assert detector.state() == 7
+
+    @pytest.mark.parametrize("light", [False, True])
+    def test_light_readings_are_read_once(
+        self, clip, weights, tmp_path, monkeypatch, light
+    ) -> None:
+        monkeypatch.setattr(finders, "BoxedPeople", FakeReader)
+        path = tmp_path / "boxes"
+        self.read(path, self.lines(), clip)
+        settings = TrackSettings(weights=weights, keypoints=path, light=light)
+        eyes = _eyes(clip, settings)
+        with eyes.open(torch.device("cpu")) as detector:
+            assert detector._reader.settings.mirrored != light
+        assert ("both ways round" in str(eyes)) != light, "what is found is kept under that name"
 
     def test_detections_have_no_numbers_and_ground_truth_has_classes(
         self, clip, tmp_path, caplog

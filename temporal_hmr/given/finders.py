@@ -7,7 +7,7 @@ import numpy as np
 
 from temporal_hmr.given.sightings import Sighting
 from temporal_hmr.motion import Person2D
-from temporal_hmr.people.boxed import BoxedPeople
+from temporal_hmr.people.boxed import BoxedPeople, BoxedSettings
 from temporal_hmr.video import Frame
 
 
@@ -37,10 +37,10 @@ class PeopleOfFile:
 class BoxesOfFile:
     """Reads the keypoints of the people whose boxes a file has, with BlazePose."""
 
-    def __init__(self, boxes: dict[int, list[Sighting]]) -> None:
-        """Raises `InputError` if mediapipe is missing."""
+    def __init__(self, boxes: dict[int, list[Sighting]], mirrored: bool = True) -> None:
+        """`mirrored`: see `BoxedSettings`. Raises `InputError` if mediapipe is missing."""
         self._boxes = boxes
-        self._reader = BoxedPeople()
+        self._reader = BoxedPeople(BoxedSettings(mirrored=mirrored))
 
     def __enter__(self) -> "BoxesOfFile":
         return self

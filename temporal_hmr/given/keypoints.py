@@ -53,11 +53,15 @@ class GivenKeypoints:
     """By frame; empty if there are only boxes."""
     boxes: dict[int, list[Sighting]]
     """By frame; empty if there are keypoints."""
+    mirrored: bool = True
+    """Whether people in boxes are read in the mirror image, too."""
 
     def __str__(self) -> str:
         """For the records of a result."""
-        read = f", keypoints by BlazePose of mediapipe {package_version('mediapipe')}"
-        return self.told + (read if self.boxes else "")
+        if not self.boxes:
+            return self.told
+        read = f"{self.told}, keypoints by BlazePose of mediapipe {package_version('mediapipe')}"
+        return read + (", both ways round" if self.mirrored else "")
 
     def weights(self) -> Mapping[str, str]:
         """Of no network."""
@@ -68,7 +72,7 @@ class GivenKeypoints:
 
         Raises `InputError` if boxes are to be read and mediapipe is missing.
         """
-        return BoxesOfFile(self.boxes) if self.boxes else PeopleOfFile(self.people)
+        return BoxesOfFile(self.boxes, self.mirrored) if self.boxes else PeopleOfFile(self.people)
 
 
 def read_keypoints(path: Path, clip: Clip) -> GivenKeypoints:

@@ -103,13 +103,18 @@ class Hmr(nn.Module):
     @property
     def guesses_first(self) -> bool:
         """Whether it makes a first guess, by itself and from keypoints alone."""
-        has = self.context is not None and self.decoder is not None
-        return has and isinstance(self.encoder, FrameEncoder)
+        return self._parts_of_first_guess() is not None
 
     def _of_first_guess(self) -> tuple[FrameEncoder, ClipContext, BodyDecoder]:
+        parts = self._parts_of_first_guess()
+        if parts is None:
+            raise InputError("a first guess needs an encoder of keypoints and a context")
+        return parts
+
+    def _parts_of_first_guess(self) -> tuple[FrameEncoder, ClipContext, BodyDecoder] | None:
         encoder, context, decoder = self.encoder, self.context, self.decoder
         if context is None or decoder is None or not isinstance(encoder, FrameEncoder):
-            raise InputError("a first guess needs an encoder of keypoints and a context")
+            return None
         return encoder, context, decoder
 
     def read_first(self) -> list[nn.Module | nn.Parameter]:

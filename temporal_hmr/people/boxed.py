@@ -45,6 +45,8 @@ class BoxedSettings:
     least_confidence: float = DetectionSettings.least_confidence
     follow_for: float = DetectionSettings.follow_for
     """Seconds, as for people who are found without boxes."""
+    mirrored: bool = DetectionSettings.mirrored
+    """Whether they are read in the mirror image, too, as people who are found without boxes."""
 
 
 class BoxedPeople:
@@ -172,6 +174,8 @@ class _Scene:
 
     def weighed(self, reading: _Reading) -> Person2D:
         """Whoever was read, believed less where the frame's mirror image shows them elsewhere."""
+        if not self._settings.mirrored:
+            return reading.person
         if self._mirrored is None:
             self._mirrored = ImagePacket.of(self._image, mirrored=True)
         other = self._blazepose.read(self._mirrored, reading.region)

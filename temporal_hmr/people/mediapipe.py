@@ -45,12 +45,12 @@ class DetectionSettings:
     looks_apart: float = 0.03
     """Seconds at least from one look for others to the next while there is somebody: 30 a second
     are enough of any video."""
-    mirrored: bool = True
-    """Whether those who are followed are read in the frame's mirror image, too, and keypoints that
-    are elsewhere there are believed less: twice the work, for two cores at a time."""
     whole_looks_apart: float = 0.1
     """The same of looks at the whole frame, which seldom shows anybody whom it did not show before.
     """
+    mirrored: bool = True
+    """Whether those who are followed are read in the frame's mirror image, too, and keypoints that
+    are elsewhere there are believed less: twice the work, for two cores at a time."""
 
 
 _Square = tuple[int, int, int] | None
