@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from temporal_hmr.blending import Blend, at_times
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
+from temporal_hmr.bridging import bridged
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import load_weights, read_config
 from temporal_hmr.clip_windows import (
@@ -32,7 +33,7 @@ from temporal_hmr.confidence import Seen, joint_confidence, seconds_away
 from temporal_hmr.crops import readable
 from temporal_hmr.errors import InputError
 from temporal_hmr.journal import Journal
-from temporal_hmr.keypoint_fit.jumps import Jumps, jumping
+from temporal_hmr.keypoint_fit.jumps import jumping
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.motion import BodyMotion, Track
@@ -43,6 +44,9 @@ from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, Skeleton
 from temporal_hmr.video import Frame
 
 CHECKPOINT_KIND = "hmr"
+BRIDGED_AT_FIRST, BRIDGED_BESIDE_GUESS = 0.5, 1.0
+"""Seconds for which a keypoint may be missing and still be shown to the model, put in between its
+last and its next sight: by itself, and as it lies beside the first guess."""
 
 
 def default_weights() -> Path:
@@ -80,14 +84,15 @@ def recover(
 
     Frames in which they went unseen are filled in from their neighbours and marked as not
     observed. The model is shown about 30 frames a second, and what lies between those of faster
-    clips is interpolated. `temporal=False` leaves the temporal module out. A body other than the
-    one that the model was trained on takes over the pose, and the shape whose skeleton is nearest.
-    `images` are the frames of the track in order (others are passed over), for models that look at
-    them. `fit` says how the body is moved onto the detected keypoints; None leaves it as the model
-    has it. With it, models of keypoints look twice: beside their first guess, moved onto the
-    keypoints, some of these turn out to jump, and are not shown again. What is found goes into the
-    journal window by window, and what is there already is not computed again; beside the journal,
-    on the disk, lies what grows with the clip.
+    clips is interpolated; keypoints that are missing for moments are shown to it where they would
+    be in between. `temporal=False` leaves the temporal module out, and frames to themselves. A body
+    other than the one that the model was trained on takes over the pose, and the shape whose
+    skeleton is nearest. `images` are the frames of the track in order (others are passed over), for
+    models that look at them. `fit` says how the body is moved onto the detected keypoints; None
+    leaves it as the model has it. With it, models of keypoints look twice: beside their first
+    guess, moved onto the keypoints, some of these turn out to jump, and are not shown again. What
+    is found goes into the journal window by window, and what is there already is not computed
+    again; beside the journal, on the disk, lies what grows with the clip.
 
     Raises `InputError` if the track's keypoints are not the ones the model looks at, if it looks
     at images and there are none, or if it speaks of SMPL's shapes and the body is not SMPL.
@@ -96,12 +101,12 @@ def recover(
     seen = fill_frames(_readable(track), folder)
     trained = body_of(model, body)
     posed = copy.deepcopy(_posed(trained))
-    looking = _Looking(model, posed, camera, track.skeleton, track.person_id, journal)
+    looking = _Looking(model, posed, camera, track.skeleton, track.person_id, temporal, journal)
     # Models of keypoints are small: threads would wait for each other most of the time.
     with threadpool_limits(1 if model.config.image_side() is None else None):
         shown = seen.at(at_trained_rate(seen.times), folder)
         how = fit if fit is None or temporal else fit.by_frame()
-        smpl = looking.recovered(shown, partial(_answer, temporal=temporal), images, how)
+        smpl = looking.recovered(shown, images, how)
         smpl = at_times(smpl, shown.times, seen.times, posed, folder)
         likely, mean = _confidence(smpl, seen, posed, track.skeleton, camera, folder)
         smpl = on_body(smpl, trained, body)
@@ -155,23 +160,26 @@ class _Looking:
     camera: Camera
     skeleton: Skeleton
     person_id: int
+    temporal: bool
     journal: Journal | None
 
     def recovered(
         self,
         shown: FilledTrack,
-        answer: Callable[[Hmr, CropWindow, PosedBody], SmplParams],
         images: Iterable[Frame] | None,
         how: Reprojection | None,
     ) -> SmplParams:
         """What the model answers, moved onto the keypoints if it is said how."""
-        if how is None:
-            return self.bodies(shown, answer, images)
-        if how.jumps is None or not self.model.guesses_first:
-            return self.fitted(self.bodies(shown, answer, images), shown, how)
-        jumps = self.jumps(shown, how, how.jumps)
-        smpl = self.bodies(shown.without(jumps, self._folder), answer, images)
-        return self.fitted(smpl, shown, how, jumps)
+        whole = self._bridged(shown, BRIDGED_AT_FIRST) if self.temporal else shown
+        if how is None or how.jumps is None or not self.model.guesses_first:
+            smpl = self.bodies(whole, self._answer, images)
+            return smpl if how is None else self.fitted(smpl, shown, how)
+        guess = self.bodies(whole, _guess, look="first guess of ")
+        guess = self.fitted(guess, shown, how)
+        given = (self.camera, self.posed, self.skeleton)
+        jumps = jumping(guess, shown, *given, how.visible_above, how.jumps)
+        left = self._bridged(shown.without(jumps, self._folder), BRIDGED_BESIDE_GUESS, guess)
+        return self.fitted(self.bodies(left, self._answer, images), shown, how, jumps)
 
     def bodies(
         self,
@@ -206,19 +214,24 @@ class _Looking:
         given = (self.camera, self.posed, self.skeleton)
         return fit_to_keypoints(smpl, shown, *given, how, jumps, self._folder)
 
-    def jumps(self, shown: FilledTrack, how: Reprojection, settings: Jumps) -> Bool[ndarray, "T J"]:
-        """Which keypoints jump beside the model's first guess at bodies."""
-        guess = self.fitted(self.bodies(shown, _guess, look="first guess of "), shown, how)
-        given = (self.camera, self.posed, self.skeleton)
-        return jumping(guess, shown, *given, how.visible_above, settings)
+    def _bridged(
+        self, shown: FilledTrack, longest: float, guess: SmplParams | None = None
+    ) -> FilledTrack:
+        """The track without its short gaps, of keypoints or of how they lie beside a guess."""
+
+        def base(part: slice) -> Float[ndarray, "t J 2"]:
+            assert guess is not None, "else it is not asked for"
+            points = self.posed.body.regress(guess[part], self.posed.points_of(self.skeleton))
+            return self.camera.project(points).numpy()
+
+        return bridged(shown, longest, None if guess is None else base, self._folder)
+
+    def _answer(self, model: Hmr, window: CropWindow, posed: PosedBody) -> SmplParams:
+        return model(window, posed, self.temporal).smpl
 
     @property
     def _folder(self) -> Path | None:
         return None if self.journal is None else self.journal.folder
-
-
-def _answer(model: Hmr, window: CropWindow, posed: PosedBody, temporal: bool) -> SmplParams:
-    return model(window, posed, temporal).smpl
 
 
 def _guess(model: Hmr, window: CropWindow, posed: PosedBody) -> SmplParams:

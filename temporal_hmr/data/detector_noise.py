@@ -34,6 +34,8 @@ class DetectorNoise(Config):
     """Upper end of the share of joints missing at random in a clip."""
     least_missing: float = -0.2
     """Lower end of it; shares below 0 are 0."""
+    gives_up: bool = True
+    """Whether it says nothing of joints that are most difficult, besides."""
     blackout_share: float = 0.15
     """Share of clips in which the person goes unseen for a while."""
     border_known: float = 0.85
@@ -73,6 +75,7 @@ SIMPLE = DetectorNoise(
     difficult_gain=0.0,
     missing=0.2,
     least_missing=0.2,
+    gives_up=False,
     border_known=0.0,
     blackout_share=0.0,
     occluder_share=0.0,
@@ -81,8 +84,8 @@ SIMPLE = DetectorNoise(
     feet_absent=0.0,
 )
 """What papers often add to keypoints: about a hundredth of the person's extent, new in every frame,
-and a fifth of the joints missing. Hips and wrists have half as much again, and every clip a factor
-of its own (lognormal, sigma 0.5)."""
+and a fifth of the joints missing, for some tenths of a second at a time. Hips and wrists have half
+as much again, and every clip a factor of its own (lognormal, sigma 0.5)."""
 
 _UNSTEADY = {"hip": 1.5, "wrist": 1.4, "ankle": 1.2, "elbow": 1.1, "toe": 1.4, "heel": 1.2}
 """Relative noise of the joints that detectors place worst."""
@@ -266,7 +269,7 @@ def _lost(
     share = draw.uniform(noise.least_missing, noise.missing).clamp(min=1e-6)
     wave = smooth_noise(times, joints, 0.3, draw.generator)
     at_random = wave > torch.distributions.Normal(0.0, 1.0).icdf(1 - share)
-    given_up = difficulty > 0.75 + 0.6 * draw.uniform()
+    given_up = (difficulty > 0.75 + 0.6 * draw.uniform()) & noise.gives_up
     blackout = draw.span(times, 0.05, 0.6) & draw.chance(noise.blackout_share)
     return at_random | given_up | blackout
 
