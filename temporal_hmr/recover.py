@@ -19,7 +19,7 @@ from temporal_hmr.blending import Blend, at_times
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
-from temporal_hmr.bridging import bridged
+from temporal_hmr.bridging import BRIDGED_AT_FIRST, BRIDGED_BESIDE_GUESS, bridged
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import load_weights, read_config
 from temporal_hmr.clip_windows import (
@@ -44,9 +44,6 @@ from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, Skeleton
 from temporal_hmr.video import Frame
 
 CHECKPOINT_KIND = "hmr"
-BRIDGED_AT_FIRST, BRIDGED_BESIDE_GUESS = 0.5, 1.0
-"""Seconds for which a keypoint may be missing and still be shown to the model, put in between its
-last and its next sight: by itself, and as it lies beside the first guess."""
 
 
 def default_weights() -> Path:

@@ -58,6 +58,13 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
         metavar="FOLDER",
         help="with rendering in the configuration: pictures to hang behind people",
     )
+    add(
+        "--readings",
+        type=Path,
+        metavar="FILE",
+        help="with motion capture: what the detector read in rendered videos, see "
+        "scripts/read_videos.py",
+    )
     add("--start", type=Path, metavar="FILE", help="weights of a whole model to go on from")
     add("--tokenizer", type=Path, metavar="FILE", help="a trained keypoint tokenizer")
     add("--smpl", type=Path, metavar="FOLDER", help="SMPL bodies, for datasets ($SMPL_DIR)")
@@ -97,6 +104,7 @@ def _train(options: Namespace, folder: Path, device: "torch.device") -> Path:
         options.data,
         options.held_out,
         backgrounds=options.backgrounds,
+        readings=options.readings,
         keypoints=options.tokenizer,
         rotations=options.rotations,
         classifier=options.classifier,
@@ -118,6 +126,7 @@ def _train_rotations(
     for name in (
         "held_out",
         "backgrounds",
+        "readings",
         "start",
         "tokenizer",
         "rotations",

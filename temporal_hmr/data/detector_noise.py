@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+from temporal_hmr.bridging import BRIDGED_AT_FIRST, filled
 from temporal_hmr.configuration import Config
 from temporal_hmr.skeleton import COCO23, Skeleton
 
@@ -97,6 +98,12 @@ class Detections:
 
     pixels: Float[Tensor, "B T J 2"]
     scores: Float[Tensor, "B T J"]
+
+    def bridged(self, times: Float[Tensor, "B T"]) -> "Detections":
+        """With short gaps filled, as models are shown them (`bridging`)."""
+        keypoints = torch.cat([self.pixels, self.scores[..., None]], -1).numpy()
+        whole = torch.from_numpy(filled(keypoints, times.numpy(), BRIDGED_AT_FIRST))
+        return Detections(whole[..., :2], whole[..., 2])
 
 
 def draw_blazepose(noise: DetectorNoise, clips: int, generator: Generator) -> Bool[Tensor, "B"]:

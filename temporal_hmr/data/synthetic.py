@@ -13,6 +13,7 @@ from temporal_hmr.configuration import Config
 from temporal_hmr.crops import cut_window, readable, to_box
 from temporal_hmr.data.detector_noise import DetectorNoise, detect, draw_blazepose, smooth_noise
 from temporal_hmr.data.mocap import MocapTake, share_shoulder_elevation
+from temporal_hmr.data.read_people import Readings
 from temporal_hmr.data.scene import Scene
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import PosedBody
@@ -120,10 +121,12 @@ def synthesise(
     noise: DetectorNoise,
     generator: Generator,
     renderer: Renderer | None = None,
+    readings: Readings | None = None,
 ) -> tuple[CropWindow, BodyTarget]:
     """A batch of windows (`shape` = clips, frames) and their truth.
 
     With a renderer the windows have images, and what stands in the way in them hides keypoints.
+    Without one, some may be `readings`.
     """
     times = _frame_times(shape, augmentation, generator)
     rotations, translation = _motion(bank, times, augmentation, generator)
@@ -131,7 +134,8 @@ def synthesise(
     betas = betas.clamp(-3, 3).expand(*shape, 10)
     scene = place(rotations, translation, betas, times, body, augmentation, generator)
     if renderer is None:
-        return observe(scene, body, noise, augmentation.assumed_focal_share, generator)
+        focal_share = augmentation.assumed_focal_share
+        return observe(scene, body, noise, focal_share, generator, readings=readings)
     points = body.body.regress(scene.smpl, body.detector_points)
     around = renderer.surround(scene, points, bank.draw(times, generator), generator)
     window, target = observe(
@@ -148,16 +152,22 @@ def observe(
     assumed_focal_share: float,
     generator: Generator,
     hidden: Bool[Tensor, "B T J"] | None = None,
+    readings: Readings | None = None,
 ) -> tuple[CropWindow, BodyTarget]:
     """What a detector reports of a scene, cut into windows, with the truth beside it.
 
-    `hidden` says which keypoints are behind something; without it things are made up.
+    `hidden` says which keypoints are behind something; without it things are made up. Some clips
+    may be `readings`. Short gaps are bridged, as they are in use.
     """
     pixels = scene.project(body.body.regress(scene.smpl, body.detector_points))
     blazepose = draw_blazepose(noise, len(pixels), generator)
     elsewhere = scene.project(body.body.regress(scene.smpl, body.blazepose_points))
     meant = torch.where(blazepose[:, None, None, None], elsewhere, pixels)
     detections = detect(meant, scene.times, scene.image_size, noise, generator, blazepose, hidden)
+    if readings is not None:
+        scene, detections = readings.mixed_in(scene, elsewhere, detections, body, generator)
+        pixels = scene.project(body.body.regress(scene.smpl, body.detector_points))
+    detections = detections.bridged(scene.times)
     told = _told_focal(scene, assumed_focal_share, generator)
     # A clip in which next to nothing is seen would only teach guessing.
     valid = readable(detections.scores)[:, None].expand_as(scene.times)

@@ -18,6 +18,7 @@ from temporal_hmr.data.datasets import read_sequences
 from temporal_hmr.data.detector_noise import DetectorNoise
 from temporal_hmr.data.mocap import read_takes, split_subjects
 from temporal_hmr.data.pseudo_labels import PseudoLabels
+from temporal_hmr.data.read_people import Readings, ReadingsConfig, ReadPeople
 from temporal_hmr.data.rendered import RenderedClips, holds_clips
 from temporal_hmr.data.restated_shapes import restated
 from temporal_hmr.data.sequence import Sequence, ShardFrames
@@ -36,7 +37,7 @@ from temporal_hmr.training.prefetch import Prefetched
 from temporal_hmr.training.sources import MocapWindows, RenderedWindows, Source
 
 _log = logging.getLogger(__name__)
-_OF_MOCAP = ("mocap", "augmentation", "noise", "pseudo_labels", "rendering")
+_OF_MOCAP = ("mocap", "augmentation", "noise", "pseudo_labels", "rendering", "readings")
 """Settings of how motion capture becomes windows."""
 
 
@@ -83,6 +84,8 @@ class DataConfig(Config):
     """Makes some labels as wrong as fits to pictures are, to measure what that does."""
     rendering: RenderingConfig | None = None
     """Draw motion capture as it trains, for models of images; the side is the model's."""
+    readings: ReadingsConfig = ReadingsConfig()
+    """How much of motion capture is what a detector really read, if that is given."""
     datasets: DatasetsConfig | None = None
     """Learn from these instead of motion capture."""
     workers: int = Field(default=0, ge=0)
@@ -99,6 +102,9 @@ class Given:
     """Rendered clips of other subjects to judge by."""
     backgrounds: Path | None = None
     """Folder of pictures for behind the people who are rendered; None makes pictures up."""
+    readings: Path | None = None
+    """Of people in rendered videos, by the built-in detector (scripts/read_videos.py); None leaves
+    it at made-up detections."""
     keypoints: Path | None = None
     """Weights of a keypoint tokenizer, which stay as they are; None trains one first."""
     rotations: Path | None = None
@@ -111,7 +117,7 @@ class Given:
     """Folder of SMPL bodies, for datasets whose labels are SMPL's."""
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of the weights, by what they are; raises `InputError` for those not there."""
+        """SHA-256 of weights and readings; raises `InputError` for those not there."""
         weights = {
             "keypoints": self.keypoints,
             "rotations": self.rotations,
@@ -121,7 +127,10 @@ class Given:
         for name, path in weights.items():
             if path is not None and not path.is_file():
                 raise InputError(f"there are no weights of {name} at {path}")
-        return {name: file_hash(path) for name, path in weights.items() if path is not None}
+        if self.readings is not None and not self.readings.is_file():
+            raise InputError(f"there are no readings at {self.readings}")
+        files = {**weights, "readings": self.readings}
+        return {name: file_hash(path) for name, path in files.items() if path is not None}
 
 
 def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
@@ -130,6 +139,11 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
         raise InputError(
             "--backgrounds are for people who are rendered as they train: leave them out, or give "
             "the configuration rendering: {}"
+        )
+    drawn = config.datasets or config.rendering or holds_clips(given.data)
+    if given.readings is not None and drawn:
+        raise InputError(
+            "--readings go with motion capture for models of keypoints: leave them out here"
         )
     if config.datasets is not None:
         return _datasets(config, config.datasets, model, given)
@@ -154,7 +168,21 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
         model.window,
         config.pseudo_labels,
         renderer,
+        _readings(config, given.readings, body),
     )
+
+
+def _readings(config: DataConfig, path: Path | None, body: PosedBody) -> Readings | None:
+    if path is None:
+        if "readings" in config.model_fields_set:
+            raise InputError(
+                "the configuration wants readings: give a file made by scripts/read_videos.py with "
+                "--readings, or leave them out"
+            )
+        return None
+    people = ReadPeople.open(path, body)
+    people.require_none_of((*config.mocap.held_out, *config.mocap.ignored))
+    return Readings(people, config.readings)
 
 
 @contextmanager

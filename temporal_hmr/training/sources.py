@@ -12,6 +12,7 @@ from typing_extensions import Self
 from temporal_hmr.batch import BodyTarget, CropWindow
 from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise
 from temporal_hmr.data.pseudo_labels import PseudoLabels
+from temporal_hmr.data.read_people import Readings
 from temporal_hmr.data.rendered import RenderedClips, valid_clips
 from temporal_hmr.data.synthetic import Augmentation, MotionBank, synthesise
 from temporal_hmr.errors import InputError
@@ -72,6 +73,8 @@ class MocapWindows:
     pseudo: PseudoLabels | None = None
     """Makes pseudo-labels of some of the truth that trains; what judges stays true."""
     renderer: Renderer | None = None
+    readings: Readings | None = None
+    """Some of the clips that train may be these, where there is no renderer."""
 
     def of_length(self, frames: int) -> "MocapWindows":
         return self if frames == self.frames else replace(self, frames=frames)
@@ -80,7 +83,8 @@ class MocapWindows:
         """Raises `InputError` if the detector leaves next to nothing to draw images of."""
         # Geometry in float32 whatever the loop trains in: bfloat16 truth shakes by millimetres.
         with torch.autocast("cpu", enabled=False):
-            window, target = self._seen(self.train, clips, self.augmentation, self.noise, generator)
+            varied = (self.augmentation, self.noise, generator, self.readings)
+            window, target = self._seen(self.train, clips, *varied)
             if self.pseudo is not None:
                 target = self.pseudo.replace_some(target, self.body.body, generator)
             return window, target
@@ -107,10 +111,11 @@ class MocapWindows:
         augmentation: Augmentation,
         noise: DetectorNoise,
         generator: Generator,
+        readings: Readings | None = None,
     ) -> Labelled:
         def made(count: int) -> Labelled:
-            shape = (count, self.frames)
-            return synthesise(bank, self.body, shape, augmentation, noise, generator, self.renderer)
+            shape, varied = (count, self.frames), (augmentation, noise, generator)
+            return synthesise(bank, self.body, shape, *varied, self.renderer, readings)
 
         batch = made(clips)
         if self.renderer is None:
