@@ -87,20 +87,23 @@ def _encoder() -> Finding:
     import numpy as np
 
     from temporal_hmr.decoding import opencv_images
-    from temporal_hmr.output.overlay import write_video
+    from temporal_hmr.output.encoding import plays_everywhere, write_video
 
     images = [np.full((64, 96, 3), shade, np.uint8) for shade in (40, 120, 200)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         write_video(images, 30.0, path)
         back = [float(image.mean()) for _, image in opencv_images(path)]
+    package = "av" if plays_everywhere() else "opencv-contrib-python"
     if len(back) != 3 or max(abs(a - b) for a, b in zip(back, (40, 120, 200), strict=True)) > 12:
         return error(
             "encoder",
-            "a clip comes back changed: run `pip install --force-reinstall "
-            "opencv-contrib-python`, or pass --no-render to track",
+            f"a clip comes back changed: run `pip install --force-reinstall {package}`, or pass "
+            "--no-render to track",
         )
-    return ok("encoder", "OpenCV writes mp4")
+    if plays_everywhere():
+        return ok("encoder", "PyAV writes H.264, which everything plays")
+    return ok("encoder", "OpenCV writes MPEG-4; `pip install av` adds H.264, which browsers play")
 
 
 def _detector() -> Finding:

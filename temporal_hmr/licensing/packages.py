@@ -45,6 +45,11 @@ def package_terms(name: str) -> Terms | None:
     ffmpeg = bundled_ffmpeg(found)
     if "unredistributable" in ffmpeg:
         advice = f"to use; not to pass on: the FFmpeg in its wheel calls itself {ffmpeg!r}"
+    elif name == "av" and ffmpeg:
+        advice = (
+            f"its wheel brings FFmpeg ({ffmpeg}) and x264 (GPL), which count if you pass it on, "
+            "and not for the videos that it writes"
+        )
     elif ffmpeg:
         advice = f"its wheel brings FFmpeg ({ffmpeg}), which counts if you pass it on"
     return Terms("package", titled, licence, use, advice)
