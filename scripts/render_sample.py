@@ -23,8 +23,8 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.motion import BodyMotion
+from temporal_hmr.output.encoding import write_video
 from temporal_hmr.output.npz import Provenance, save_motion
-from temporal_hmr.output.overlay import write_video
 from temporal_hmr.rasterize import Surface
 from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import COCO23, SMPL24

@@ -3,14 +3,22 @@
 Of ISO media (mp4, mov), Matroska (mkv, webm) and RIFF (avi), by their first bytes.
 """
 
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
 
 _ISO = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 """With what parts files begin."""
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _RIFF = b"RIFF"
 _TAIL = 4096
+_INDEX_ENTRY = np.dtype([("name", "S4"), ("flags", "<u4"), ("place", "<u4"), ("length", "<u4")])
+"""Of an avi: from some place on, the part's name, length and content."""
 
 
 def breaks_off(path: Path) -> bool:
@@ -109,6 +117,57 @@ def _riff_length(file: BinaryIO, size: int) -> int:
             break
         position += 8 + length + length % 2
     return position
+
+
+def intact_frames(path: Path) -> Bool[ndarray, "N"] | None:
+    """Of each frame that an avi's index lists, whether it lies there; None without an index."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != _RIFF or head[8:] != b"AVI ":
+            return None
+        parts = {}
+        position = 12
+        while position + 12 <= size:
+            file.seek(position)
+            name, length, kind = struct.unpack("<4sI4s", file.read(12))
+            parts[kind if name == b"LIST" else name] = position + 8, length
+            position += 8 + length + length % 2
+        if not {b"hdrl", b"movi", b"idx1"} <= parts.keys():
+            return None
+        listed = _listed_frames(file, parts)
+        if not len(listed):
+            return None
+        # Places are counted from the beginning of the file by some, of the frames by most.
+        offset = 0 if int(listed["place"][0]) >= parts[b"movi"][0] else parts[b"movi"][0]
+        return np.array([_lies_at(file, offset, each) for each in listed])
+
+
+def _listed_frames(file: BinaryIO, parts: Mapping[bytes, tuple[int, int]]) -> ndarray:
+    """What the index of an avi says of the frames of its first video stream."""
+    (header_at, header_length), (index_at, index_length) = parts[b"hdrl"], parts[b"idx1"]
+    file.seek(header_at)
+    header = file.read(header_length)
+    kinds = [header[at + 8 : at + 12] for at in _places(header, b"strh")]
+    if b"vids" not in kinds:
+        return np.zeros(0, _INDEX_ENTRY)
+    stream = b"%02d" % kinds.index(b"vids")
+    file.seek(index_at)
+    content = file.read(index_length)
+    entries = np.frombuffer(content[: len(content) // 16 * 16], _INDEX_ENTRY)
+    return entries[np.isin(entries["name"], [stream + b"dc", stream + b"db"])]
+
+
+def _places(content: bytes, name: bytes) -> Iterator[int]:
+    at = content.find(name)
+    while at >= 0:
+        yield at
+        at = content.find(name, at + 1)
+
+
+def _lies_at(file: BinaryIO, offset: int, entry: np.void) -> bool:
+    file.seek(offset + int(entry["place"]))
+    return file.read(8) == entry["name"].item() + struct.pack("<I", int(entry["length"]))
 
 
 def _ends_in_zeros(file: BinaryIO, size: int) -> bool:

@@ -17,11 +17,16 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from temporal_hmr.containers import breaks_off, is_iso
+from temporal_hmr.damage import steps_and_gaps
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
 
 _LEAST_FRAME = 4
 """Bytes of a frame at the very least, with what is said of it."""
+_MOST_IN_ORDER = 0.95
+"""Share of presentation times that increase, below which none is believed."""
+_TRIES = 10_000
+"""Pieces of a file that cannot be decoded one after the other, behind which more may come."""
 
 
 def _decord_reader(path: Path):
@@ -71,13 +76,31 @@ def usable(times: Float[ndarray, "N"], stated_fps: float) -> tuple[Float[ndarray
 
     Files without times (bare streams) get those of the stated rate.
     """
-    count = len(times)
+    count, times = len(times), _in_order(times)
     if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
         return np.arange(count) / stated_fps, stated_fps
     if count == 1:
         return times, stated_fps
-    measured = (count - 1) / float(times[-1] - times[0])
+    usual, gaps = steps_and_gaps(times)
+    measured = 1 / usual if len(gaps) else (count - 1) / float(times[-1] - times[0])
     return times, stated_fps if abs(stated_fps / measured - 1) < 0.01 else measured
+
+
+def _in_order(times: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
+    """With those few that fall behind put between their neighbours.
+
+    The last picture of a program stream has no time, nor have some behind damage.
+    """
+    latest = np.maximum.accumulate(np.where(np.isfinite(times), times, -np.inf))
+    well = np.isfinite(times) & (np.diff(latest, prepend=-np.inf) > 0)
+    if well.all() or well.mean() < _MOST_IN_ORDER:
+        return times
+    places = np.arange(len(times))
+    step = float(np.median(np.diff(times[well])))
+    filled = np.interp(places, places[well], times[well])
+    last = int(places[well][-1])
+    filled[last + 1 :] = times[last] + step * np.arange(1, len(times) - last)
+    return filled
 
 
 def decord_images(path: Path, first: int, stop: int) -> Iterator[UInt8[ndarray, "H W 3"]]:
@@ -86,12 +109,14 @@ def decord_images(path: Path, first: int, stop: int) -> Iterator[UInt8[ndarray, 
     if reader is None or first >= len(reader):
         return
     from decord import DECORDError
+    from torch.utils.dlpack import from_dlpack
 
     try:
         if first > 0:
             reader.seek_accurate(first)
         for _ in range(first, min(stop, len(reader))):
-            yield _without_row_padding(reader.next().asnumpy())
+            # Not copied: decord takes another room for the next one while this one is in use.
+            yield _without_row_padding(from_dlpack(reader.next().to_dlpack()).numpy())
     except (DECORDError, RuntimeError, StopIteration):
         return
 
@@ -140,10 +165,11 @@ class _OpenCvReader:
         self._capture.release()
 
     def grabbed(self) -> Iterator[None]:
-        """Goes from frame to frame until none can be decoded any more."""
+        """Goes from frame to frame, over those that cannot be decoded, to the end."""
         while True:
             with silenced():
-                decoded = self._capture.grab()
+                # At damage, it fails once for every piece; at the end that takes microseconds.
+                decoded = any(self._capture.grab() for _ in range(_TRIES))
             if not decoded:
                 return
             yield

@@ -47,7 +47,7 @@ def av_images(path: Path, first: int = 0) -> Iterator[tuple[float, UInt8[ndarray
 
 
 def _decoded(path: Path) -> Iterator:
-    """Time (s, NaN if the file does not say) and frame, up to the end or the break."""
+    """Time (s, NaN if the file does not say) and frame, over damage, to the end or the break."""
     try:
         from av import open as open_container
         from av.error import FFmpegError
@@ -55,7 +55,12 @@ def _decoded(path: Path) -> Iterator:
         return
     try:
         with open_container(str(path.resolve())) as container:
-            for frame in container.decode(video=0):
-                yield (np.nan if frame.time is None else frame.time), frame
+            for packet in container.demux(video=0):
+                try:
+                    frames = packet.decode()
+                except FFmpegError:
+                    continue
+                for frame in frames:
+                    yield (np.nan if frame.time is None else frame.time), frame
     except (FFmpegError, IndexError, ValueError):
         return

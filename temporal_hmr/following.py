@@ -1,19 +1,21 @@
 """Who is who in a clip: its frames looked at one after the other, and people linked into tracks."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from temporal_hmr.ahead import Ahead
 from temporal_hmr.journal import Journal
 from temporal_hmr.motion import Track
+from temporal_hmr.people.backwards import BodyReader, follow_back
 from temporal_hmr.people.recalled import Detector, RecalledPeople
 from temporal_hmr.people.shots import CutDetector
 from temporal_hmr.people.tracker import Tracker
-from temporal_hmr.video import Frame
+from temporal_hmr.video import Clip, Frame
 from temporal_hmr.world.camera_watch import CameraWatch
 
 
@@ -35,24 +37,39 @@ def follow(
     detector: Detector,
     journal: Journal | None = None,
     watch: CameraWatch | None = None,
+    clip: Clip | None = None,
 ) -> Followed:
-    """Look at every frame. Nobody is followed from one shot into the next.
+    """Look at every frame that can be read. Nobody is followed from one shot into the next.
 
-    What the detector finds goes into the journal, and what is there already is not looked for
-    again; keypoints lie in files beside it. `watch` is shown the frames too.
+    The next few frames are got meanwhile, in a thread of their own. What the detector finds goes
+    into the journal, and what is there already is not looked for again; keypoints lie in files
+    beside it. `watch` is shown the frames too. Whoever was found is followed back, too, if the clip
+    that the frames are of is given and the detector is one that can (`people.backwards`).
     """
-    tracker, shots, seeing = Tracker(), CutDetector(), RecalledPeople(detector, journal)
+    tracker, seeing = Tracker(), RecalledPeople(detector, journal)
     numbers, times, cuts = array("q"), array("d"), array("q")
+    with Ahead(_in_shots(frames)) as coming:
+        for frame, begins_shot in coming:
+            if begins_shot:
+                tracker.cut()
+                seeing.begin_shot()
+                cuts.append(frame.index)
+            people = [] if frame.damaged else seeing.people(frame)
+            tracker.update(frame, people)
+            if watch is not None and not frame.damaged:
+                watch.add(frame, np.array([person.box for person in people]).reshape(-1, 4))
+            numbers.append(frame.index)
+            times.append(frame.time)
+    looked_at, at, begun = (np.array(each) for each in (numbers, times, cuts))
+    folder = None if journal is None else journal.folder
+    tracks = tracker.tracks(folder)
+    if clip is not None and isinstance(detector, BodyReader):
+        tracks = follow_back(tracks, clip, (looked_at, at), begun, detector, folder)
+    return Followed(tracks, looked_at, at, begun)
+
+
+def _in_shots(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """Each frame, and whether another shot begins with it."""
+    shots = CutDetector()
     for frame in frames:
-        if shots.begins(frame.image):
-            tracker.cut()
-            seeing.begin_shot()
-            cuts.append(frame.index)
-        people = seeing.people(frame)
-        tracker.update(frame, people)
-        if watch is not None:
-            watch.add(frame, np.array([person.box for person in people]).reshape(-1, 4))
-        numbers.append(frame.index)
-        times.append(frame.time)
-    arrays = (np.array(each) for each in (numbers, times, cuts))
-    return Followed(tracker.tracks(None if journal is None else journal.folder), *arrays)
+        yield frame, not frame.damaged and shots.begins(frame.image)

@@ -10,9 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,9 +19,7 @@ from numpy import ndarray
 
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
-from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr
-from temporal_hmr.native_output import silenced
 from temporal_hmr.online import OnlinePeople, OnlineSettings
 from temporal_hmr.output.overlay import Artist, OverlayStyle
 from temporal_hmr.people.recalled import Detector
@@ -42,34 +38,6 @@ class Seer:
     settings: OnlineSettings = field(default_factory=OnlineSettings)
     focal: float | None = None
     """Pixels; None assumes the image diagonal."""
-
-
-def camera_frames(
-    number: int, open_camera: Callable[[int], Any] = cv2.VideoCapture
-) -> Iterator[Frame]:
-    """The newest frame of a camera each time, until it gives none.
-
-    Raises `InputError` if there is no such camera.
-    """
-    with silenced():
-        capture = open_camera(number)
-    with closing(_Released(capture)):
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        begun, index = time.monotonic(), 0
-        while True:
-            shown, image = capture.read() if capture.isOpened() else (False, None)
-            if not shown and not index:
-                raise InputError(f"camera {number} gives no picture: is it there, and not in use?")
-            if image is None:
-                return
-            moment = time.monotonic() - begun
-            yield Frame(index, moment, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-            index += 1
-
-
-class _Released:
-    def __init__(self, capture: Any) -> None:
-        self.close = capture.release
 
 
 def bodies_now(seer: Seer, frames: Iterator[Frame]) -> Iterator[tuple[Frame, ndarray, float]]:

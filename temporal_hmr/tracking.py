@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
-from temporal_hmr.ahead import Ahead
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
@@ -162,8 +162,10 @@ def _check_values(settings: TrackSettings) -> None:
 
 def _load(settings: TrackSettings, device: torch.device) -> tuple[Hmr, BodyModel]:
     """The model, and a body that it can be used with."""
-    body = load_body(settings.body)
-    model = load_model(_weights(settings), device, settings.light)
+    # Threads would wait for each other longer than they work.
+    with threadpool_limits(1):
+        body = load_body(settings.body)
+        model = load_model(_weights(settings), device, settings.light)
     body_of(model, body)
     return model, body
 
@@ -259,12 +261,12 @@ def _filled_area(track: Track) -> float:
 
 def _follow(job: TrackJob, watch: CameraWatch | None, work: Work | None) -> Followed:
     device = next(job.model.parameters()).device
-    with Ahead(job.clip) as clip, job.eyes.open(device) as detector:
-        frames = Stage("finding people", job.progress).track(clip, total=len(job.clip))
+    frames = Stage("finding people", job.progress).track(job.clip, total=len(job.clip))
+    with job.eyes.open(device) as detector:
         made_of = _seen_by(job.provenance, device)
         journal = None if work is None else work.journal("detections", made_of)
         with journal or nullcontext():
-            followed = follow(frames, detector, journal, watch)
+            followed = follow(frames, detector, journal, watch, job.clip)
     if not len(followed.frames):
         raise InputError(f"{job.clip.path} gave not a single frame; check --start and --end")
     if job.lens is None:

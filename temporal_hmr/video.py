@@ -2,25 +2,25 @@
 
 Videos are read by decord, or by OpenCV or PyAV where decord cannot be used, which the log tells. A
 video that breaks off (decord refuses those, or stops some frames early) is read on by OpenCV up to
-the break, and the clip then says that it was broken.
+the break, and the clip then says that it was broken. Damage in the middle costs the frames that it
+hit: the picture before stands in for them, numbers and times stay what they are.
 """
 
-import contextlib
 import logging
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from temporal_hmr.containers import lacks_index
+from temporal_hmr.damage import numbers_in_avi, told_damage, told_gaps, told_images
 from temporal_hmr.decoding import (
     announced,
     decord_facts,
@@ -32,9 +32,8 @@ from temporal_hmr.decoding import (
 )
 from temporal_hmr.decoding_av import av_facts, av_images, codec_of
 from temporal_hmr.errors import InputError
-from temporal_hmr.native_output import silenced
+from temporal_hmr.images import IMAGE_SUFFIXES, first_readable, image_or_none, images_in
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 IMAGE_FOLDER_FPS = 30.0
 
 _log = logging.getLogger(__name__)
@@ -50,6 +49,8 @@ class Frame:
     """Presentation time in seconds."""
     image: UInt8[ndarray, "H W 3"]
     """RGB, upright."""
+    damaged: bool = False
+    """Whether it cannot be read, and the picture before (or a black one) stands in for it."""
 
 
 @dataclass(eq=False)
@@ -71,8 +72,12 @@ class Clip(ABC):
     """Only frames with start <= time < end (s) are delivered; None leaves that side open."""
     stride: int = 1
     """Only every so manieth of these is delivered, from the first on."""
+    breaks: ClassVar[bool] = True
+    """Whether frames that fail to come at the end are a break; else they are damaged."""
     breaks_off_after: int | None = field(default=None, init=False)
     """Set by iterating: how many frames a broken video has before its break; None while whole."""
+    damaged: tuple[int, ...] = field(default=(), init=False)
+    """Set by iterating: numbers of the frames before that which cannot be read."""
 
     def __len__(self) -> int:
         """How many frames iterating should deliver; fewer come if the video breaks off."""
@@ -81,11 +86,18 @@ class Clip(ABC):
 
     def __iter__(self) -> Iterator[Frame]:
         first, stop = self._range()
-        following = first
-        for frame in self._decode(first, stop):
+        following, damaged = first, []
+        for frame in self._filled(first, stop):
             following = frame.index + 1
+            if frame.damaged:
+                damaged.append(frame.index)
             if (frame.index - first) % self.stride == 0:
                 yield frame
+        if len(damaged) == stop - first:
+            raise InputError(f"not one frame of {self.path} can be read: give another source")
+        if damaged and not self.damaged:
+            _log.warning("%s; they count as unseen", self._told_damage(damaged))
+        self.damaged = tuple(damaged)
         if following < stop and self.breaks_off_after is None:
             self.breaks_off_after = following
             _log.warning(
@@ -140,9 +152,38 @@ class Clip(ABC):
         ]
         return int(bounds[0]), int(max(bounds))
 
+    def _filled(self, first: int, stop: int) -> Iterator[Frame]:
+        """Frames `first` to `stop - 1`, or up to the break, with something for those damaged."""
+        held, following = None, first
+        for frame in self._decode(first, stop):
+            yield from self._with_those_behind(held, range(following, frame.index))
+            held, following = frame, frame.index + 1
+        yield from self._with_those_behind(
+            held, range(following, following if self.breaks else stop)
+        )
+
+    def _with_those_behind(self, frame: Frame | None, damaged: range) -> Iterator[Frame]:
+        """A frame, if there is one, and what stands in for those behind it."""
+        shown = None
+        if damaged:
+            # A copy: whoever gets a frame may draw into it.
+            black = np.zeros((self.height, self.width, 3), np.uint8)
+            shown = black if frame is None else frame.image.copy()
+        if frame is not None:
+            yield frame
+        for index in damaged:
+            assert shown is not None, "as there are some"
+            yield Frame(index, float(self.times[index]), shown.copy(), damaged=True)
+
+    def _told_damage(self, damaged: list[int]) -> str:
+        """What is damaged, in words."""
+        step = 1 / (self.fps * self.stride)
+        first, stop = self._range()
+        return told_damage(self.path.name, self.times, damaged, stop - first, step)
+
     @abstractmethod
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
-        """Frames `first` to `stop - 1`, or as many of them as there are."""
+        """Of the frames `first` to `stop - 1` those that can be read."""
 
 
 def open_clip(
@@ -191,9 +232,11 @@ class _VideoFile(Clip):
     reader: Literal["decord", "OpenCV", "PyAV"] = "decord"
     aspect: float = 1.0
     """Width of a pixel over its height as stored; delivered pixels are square."""
+    numbers: Int[ndarray, "M"] | None = None
+    """Of the frames that the reader gives; None if it gives all of them, up to a break."""
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
-        for index, image in enumerate(self._images(first, stop), first):
+        for index, image in self._images(first, stop):
             if index >= stop:
                 return
             yield Frame(index, float(self.times[index]), self._square_pixels(image))
@@ -203,27 +246,42 @@ class _VideoFile(Clip):
             return image
         return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
 
-    def _images(self, first: int, stop: int) -> Iterator[UInt8[ndarray, "H W 3"]]:
-        if self.reader == "PyAV":
-            yield from (image for _, image in av_images(self.path, first))
-            return
-        if self.reader == "OpenCV":
-            yield from (image for _, image in opencv_images(self.path, first))
+    def _images(self, first: int, stop: int) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+        """Number and image of the frames that can be read, from `first` on."""
+        if self.reader != "decord":
+            images = av_images if self.reader == "PyAV" else opencv_images
+            numbers = np.arange(len(self.times)) if self.numbers is None else self.numbers
+            begin = int(np.searchsorted(numbers, first))
+            # Fewer if it breaks off, never more.
+            for index, (_, image) in zip(numbers[begin:], images(self.path, begin), strict=False):
+                yield int(index), image
             return
         following = first
         for image in decord_images(self.path, first, stop):
-            yield image
+            yield following, image
             following += 1
         if following < stop:
-            yield from self._broken_images(following, stop)
+            yield from self._remaining_images(following, stop)
 
-    def _broken_images(self, first: int, stop: int) -> Iterator[UInt8[ndarray, "H W 3"]]:
-        """What OpenCV still gets of the frames from `first` on, up to the first gap in time."""
+    def _remaining_images(
+        self, first: int, stop: int
+    ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+        """What OpenCV still gets of the frames from `first` on, behind a break as well.
+
+        They are told by their times.
+        """
+        following, late = first, 0.0
         for count, (time, image) in enumerate(opencv_images(self.path)):
-            if int(np.abs(self.times - time).argmin()) > count or count >= stop:
+            if count == 0 and first > 0:  # decord had that one: what OpenCV counts times from
+                late = time - float(self.times[0])
+            if count < first:
+                continue
+            index = int(np.abs(self.times - (time - late)).argmin())
+            if index >= stop:
                 return
-            if count >= first:
-                yield image
+            if index >= following:
+                yield index, image
+                following = index + 1
 
 
 def _open_video(path: Path) -> Clip:
@@ -244,11 +302,26 @@ def _open_video(path: Path) -> Clip:
     cut = is_cut_short(path, times, announced_count / announced_fps)
     if reader != "decord" and not cut:  # of cut ones the break is told
         _log.warning("%s is read by %s, because decord cannot be used for it", path.name, reader)
+    gaps = told_gaps(path.name, times)
+    if gaps is not None:
+        _log.warning(gaps)
+    numbers = numbers_in_avi(path, times, fps) if reader == "OpenCV" else None
+    if numbers is not None:
+        times, cut = times[0] + np.arange(numbers[-1] + 1) / fps, False
     missing = max(announced_count - len(times), 0) if cut else 0
     times = np.append(times, times[-1] + np.arange(1, missing + 1) / fps)
     aspect = pixel_aspect(path)
     height, width = image.shape[:2]
-    return _VideoFile(path, round(width * aspect), height, fps, times, reader=reader, aspect=aspect)
+    return _VideoFile(
+        path,
+        round(width * aspect),
+        height,
+        fps,
+        times,
+        reader=reader,
+        aspect=aspect,
+        numbers=numbers,
+    )
 
 
 def _unreadable(path: Path) -> str:
@@ -269,13 +342,16 @@ def _unreadable(path: Path) -> str:
 @dataclass(eq=False)
 class _ImageFolder(Clip):
     files: tuple[Path, ...] = ()
+    breaks: ClassVar[bool] = False
 
     def frame_names(self) -> tuple[str, ...]:
         return tuple(file.name for file in self.files)
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
         for index in range(first, stop):
-            image = read_image(self.files[index])
+            image = image_or_none(self.files[index])
+            if image is None:
+                continue
             height, width = image.shape[:2]
             if (height, width) != (self.height, self.width):
                 raise InputError(
@@ -284,48 +360,22 @@ class _ImageFolder(Clip):
                 )
             yield Frame(index, float(self.times[index]), image)
 
+    def _told_damage(self, damaged: list[int]) -> str:
+        first, stop = self._range()
+        names = [self.files[index].name for index in damaged]
+        return told_images(self.path.name, names, stop - first)
+
 
 def _open_images(path: Path, fps: float) -> Clip:
     if not fps > 0:
         raise InputError(f"a frame rate of {fps:g} makes no clip: give one above 0")
     files = [path]
     if path.is_dir():
-        files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
-        files = [file for file in files if not (file.name.startswith(".") or file.is_dir())]
+        files = images_in(path)
     if not files:
         raise InputError(
             f"the folder {path} holds no images: give a video file or a folder of jpg or png files"
         )
-    files.sort(key=_natural_order)
-    height, width = read_image(files[0]).shape[:2]
+    height, width = first_readable(files).shape[:2]
     times = np.arange(len(files)) / fps
     return _ImageFolder(path, width, height, fps, times, files=tuple(files))
-
-
-def _natural_order(file: Path) -> list[tuple[int, str]]:
-    """A sorting key in which frame9 comes before frame10."""
-    parts = re.split(r"(\d+)", file.name.lower())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-
-
-def read_image(file: Path, silently: bool = True) -> UInt8[ndarray, "H W 3"]:
-    """An RGB image, turned upright as its EXIF orientation says.
-
-    `silently` keeps the decoder's complaints off the terminal, and with them what other threads
-    write there meanwhile. Raises `InputError` if the file is absent or cannot be read as an image.
-    """
-    try:
-        content = np.fromfile(file, np.uint8)
-    except OSError as error:
-        raise InputError(f"the image {file} cannot be opened: {error.strerror}") from error
-    with silenced() if silently else contextlib.nullcontext():
-        image = decode_image(content)
-    if image is None:
-        raise InputError(f"{file} cannot be read as an image: replace it or take it away")
-    return image
-
-
-def decode_image(content: UInt8[ndarray, "bytes"]) -> UInt8[ndarray, "H W 3"] | None:
-    """What an image file holds in RGB, upright as its EXIF orientation says; None if no image."""
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -16,11 +16,12 @@ from tracked_clips import FakeDetector, tiny_config
 
 from temporal_hmr import decoding_av, video
 from temporal_hmr.body.load import load_body
+from temporal_hmr.cameras import camera_frames
 from temporal_hmr.clip_windows import at_trained_rate, fill_frames
 from temporal_hmr.decoding import announced, decord_facts, has_index, opencv_images, usable
 from temporal_hmr.errors import InputError
 from temporal_hmr.following import follow
-from temporal_hmr.live import Seer, camera_frames, watch
+from temporal_hmr.live import Seer, watch
 from temporal_hmr.many.sources import camera_number
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import Person2D

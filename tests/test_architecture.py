@@ -31,6 +31,7 @@ FLOORS: dict[str, int] = {
     "ahead": 0,
     "on_disk": 0,
     "body": 1,
+    "cameras": 1,
     "images": 1,
     "damage": 1,
     "video": 1,

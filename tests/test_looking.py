@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from temporal_hmr.eyes import choose_eyes
-from temporal_hmr.people import mediapipe
+from temporal_hmr.people import boxed, mediapipe, mirror
 from temporal_hmr.people.blazepose import Landmarks, Region
 from temporal_hmr.skeleton import BLAZEPOSE23, BLAZEPOSE33
 from temporal_hmr.video import Frame
@@ -33,7 +33,7 @@ class OneBody:
 
     REGION = Region(60.0, 30.0, 40.0, 0.0)
 
-    def __init__(self) -> None:
+    def __init__(self, detects: bool = True) -> None:
         self.looks: list[tuple[int, int]] = []
         self.broken = self.gone = self.unseen = False
         self.apart = 0.0
@@ -64,6 +64,7 @@ class OneBody:
 def people(monkeypatch) -> Iterator[mediapipe.MediapipePeople]:
     monkeypatch.setattr(mediapipe, "BlazePose", OneBody)
     monkeypatch.setattr(mediapipe, "ImagePacket", Packet)
+    monkeypatch.setattr(mirror, "ImagePacket", Packet)
     monkeypatch.setattr(mediapipe, "_LEAST_TILE", 30)
     with mediapipe.MediapipePeople() as people:
         yield people
@@ -127,7 +128,7 @@ def test_who_goes_on_from_a_state_looks_where_and_when_the_other_would_have(peop
 
 
 def test_what_is_elsewhere_in_the_mirror_image_is_believed_less(people) -> None:
-    network = people._in_mirror
+    network = people._mirror._blazepose
     assert isinstance(network, OneBody)
     for index, (network.apart, network.unseen) in enumerate(
         ((5.0, False), (0.0, False), (5.0, False), (5.0, True))
@@ -141,22 +142,54 @@ def test_what_is_elsewhere_in_the_mirror_image_is_believed_less(people) -> None:
         assert (np.delete(confidence, wrist) > 0.99).sum() == 20
 
 
+def test_who_is_followed_in_a_box_is_read_both_ways_round_at_once(monkeypatch) -> None:
+    """Each reading waits until the other has begun, too."""
+    for module in (boxed, mirror):
+        monkeypatch.setattr(module, "ImagePacket", Packet)
+    both = threading.Barrier(2, timeout=5)
+
+    class OneBodyAtOnce(OneBody):
+        meets = False
+
+        def read(self, packet: Packet, region: Region) -> Landmarks | None:
+            if OneBodyAtOnce.meets:
+                both.wait()
+            return super().read(packet, region)
+
+    monkeypatch.setattr(boxed, "BlazePose", OneBodyAtOnce)
+    box = np.array([[18.0, 18.0, 42.0, 42.0]])
+    wrist = BLAZEPOSE23.index("left_wrist")
+    with boxed.BoxedPeople() as reader:
+        assert reader._mirror is not None
+        network = reader._mirror._blazepose
+        assert isinstance(network, OneBody)
+        network.apart = 5.0
+        for frame in shown(30, 0, 3):
+            (person,) = reader.read_boxes(frame, box)
+            assert person is not None and person.keypoints[wrist, 2] < 0.3
+            OneBodyAtOnce.meets = True
+        OneBodyAtOnce.meets, network.broken = False, True
+        with pytest.raises(RuntimeError, match="network is gone"):
+            reader.read_boxes(next(shown(30, 3, 4)), box)
+
+
 def test_light_eyes_do_not_look_into_the_mirror(monkeypatch) -> None:
     monkeypatch.setattr(mediapipe, "BlazePose", OneBody)
     monkeypatch.setattr(mediapipe, "ImagePacket", Packet)
+    monkeypatch.setattr(mirror, "ImagePacket", Packet)
     plain, both = (choose_eyes(mirrored=mirrored) for mirrored in (False, True))
     assert str(plain) != str(both), "what is found is kept under that name"
     with plain.open(torch.device("cpu")) as finder:
         finder._blazepose.apart = 5.0
         for frame in shown(30, 0, 3):
             (person,) = finder.people(frame)
-        assert finder._in_mirror is None
+        assert finder._mirror is None
     assert (person.keypoints[:, 2] > 0.99).sum() == 21
 
 
 def test_an_error_in_the_mirror_comes_through(people) -> None:
     looks(people, shown(30, 0, 2))
-    people._in_mirror.broken = True
+    people._mirror._blazepose.broken = True
     with pytest.raises(RuntimeError, match="network is gone"):
         looks(people, shown(30, 2, 3))
 

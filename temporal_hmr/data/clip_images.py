@@ -15,7 +15,7 @@ from numpy import ndarray
 from temporal_hmr.data.sequence import Sequence, ShardFrames
 from temporal_hmr.decoding import decord_images
 from temporal_hmr.errors import InputError
-from temporal_hmr.video import decode_image, read_image
+from temporal_hmr.images import decode_image, read_image
 
 _log = logging.getLogger(__name__)
 

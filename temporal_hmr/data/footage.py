@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from torch import Generator, Tensor
 
@@ -31,6 +31,8 @@ class Footage:
     scene: Scene
     """A single clip."""
     surroundings: Surroundings
+    company_hidden: Bool[Tensor, "T J"] | None
+    """Which keypoints of the other person are behind the first one or a thing, if there is one."""
     fps: float
     seed: int
     """Of everything's looks."""
@@ -59,8 +61,8 @@ class Footage:
         """
         people = [(self.scene.smpl[0], self.surroundings.hidden[0])]
         other = self.surroundings.company.of(0)
-        if other is not None:
-            people.append((other, torch.zeros_like(people[0][1])))
+        if other is not None and self.company_hidden is not None:
+            people.append((other, self.company_hidden))
         return [
             self._motion(number, smpl, hidden, body, self.camera(side))
             for number, (smpl, hidden) in enumerate(people)
@@ -115,5 +117,16 @@ def draw_footage(
         if float(inside.float().mean()) >= IN_VIEW:
             around = renderer.surround(scene, points, bank.draw(times, generator), generator)
             seed = int(torch.randint(2**62, (), generator=generator))
-            return Footage(scene, around, fps, seed)
+            return Footage(scene, around, _hidden(scene, around, body, renderer), fps, seed)
     raise InputError(f"nobody stays in view for {frames} frames: make the videos shorter")
+
+
+def _hidden(
+    scene: Scene, around: Surroundings, body: PosedBody, renderer: Renderer
+) -> Bool[Tensor, "T J"] | None:
+    """Keypoints of the other person that cannot be seen; None where there is nobody else."""
+    other = around.company.of(0)
+    if other is None:
+        return None
+    points = body.body.regress(other, body.detector_points)[None]
+    return renderer.hidden_behind_first(points, scene, around)[0]

@@ -7,8 +7,9 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.command_line import Stage
 from temporal_hmr.editing.result import open_result
 from temporal_hmr.errors import InputError
+from temporal_hmr.output.encoding import require_encodable
 from temporal_hmr.output.folder import OVERLAY
-from temporal_hmr.output.overlay import OverlayStyle, require_encodable, write_overlay
+from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.output.side_view import panel_width
 from temporal_hmr.rasterize import require_rasterizer
 from temporal_hmr.video import Clip, open_clip

@@ -20,6 +20,7 @@ from temporal_hmr.command_line import Stage
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.given_keypoints import dataset_track, file_track
+from temporal_hmr.images import read_image
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Person2D, Track
 from temporal_hmr.people.boxed import BoxedPeople
@@ -27,7 +28,7 @@ from temporal_hmr.people.mediapipe import find_people
 from temporal_hmr.people.tracker import link
 from temporal_hmr.recover import recover
 from temporal_hmr.reprojection import Reprojection
-from temporal_hmr.video import Frame, read_image
+from temporal_hmr.video import Frame
 
 _log = logging.getLogger(__name__)
 

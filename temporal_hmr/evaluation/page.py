@@ -21,10 +21,10 @@ from temporal_hmr.evaluation.summary import (
     unit,
 )
 from temporal_hmr.evaluation.tables import Results, switches
+from temporal_hmr.images import read_image
 from temporal_hmr.metrics import FrameValues
 from temporal_hmr.output.moments import PICTURE_KEY, blank_picture, skeleton_picture
 from temporal_hmr.output.report import Column, Curve, Moment, Report, Row, SequencePlots
-from temporal_hmr.video import read_image
 
 MOMENTS = 3
 """Worst moments shown of a sequence."""

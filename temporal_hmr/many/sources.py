@@ -8,7 +8,7 @@ from glob import glob
 from pathlib import Path
 
 from temporal_hmr.errors import InputError
-from temporal_hmr.video import IMAGE_SUFFIXES
+from temporal_hmr.images import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"),

@@ -1,8 +1,9 @@
 """The video again, with the recovered bodies drawn over the people."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,9 @@ from temporal_hmr.ahead import Ahead, one_thread_each
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
-from temporal_hmr.decoding import announced
-from temporal_hmr.errors import InputError
 from temporal_hmr.motion import BodyMotion
-from temporal_hmr.native_output import silenced
 from temporal_hmr.on_disk import let_go
+from temporal_hmr.output.encoding import plays_everywhere, write_video
 from temporal_hmr.output.npz import atomic_path
 from temporal_hmr.output.side_view import SideView
 from temporal_hmr.rasterize import Drawing, Surface
@@ -39,9 +38,7 @@ _PALETTE = (
 _FRAMES_POSED_TOGETHER = 32
 """Posing bodies one by one costs ten times as much; all at once, memory grows with the clip."""
 
-
-_LARGEST_SIDE = 8190
-"""Pixels. MPEG-4 states a frame's width and height in 13 bits."""
+_log = logging.getLogger(__name__)
 
 
 class Images(Protocol):
@@ -86,9 +83,12 @@ def write_overlay(
 ) -> None:
     """Write `frames` (of one clip, in order) as mp4 with everybody in `motions` drawn in.
 
-    Sizes are rounded up to even numbers, as the format wants. All of the file appears, or nothing.
-    Raises `InputError` if the place cannot be written to or OpenCV lacks the encoder.
+    They are drawn into the images themselves, which are used up by that. Sizes are rounded up to
+    even numbers, as the format wants. All of the file appears, or nothing.
+    Raises `InputError` if the place cannot be written to or there is no encoder.
     """
+    if not plays_everywhere():
+        _tell_what_plays()
     artist = Artist(motions, body, style or OverlayStyle())
     # Frames are got, drawn into and encoded at the same time.
     with (
@@ -99,56 +99,18 @@ def write_overlay(
         write_video(images, fps, temporary)
 
 
+@cache  # once is enough, of many videos too
+def _tell_what_plays() -> None:
+    _log.warning(
+        "overlay videos are MPEG-4 part 2, which players show and browsers, chats and slides do "
+        "not: `pip install av` makes them H.264"
+    )
+
+
 def _drawn(artist: "Artist", frames: Iterable[Images]) -> Iterator[UInt8[ndarray, "h w 3"]]:
     with Ahead(frames) as got:
         for frame in got:
-            yield artist.draw(frame)
-
-
-def write_video(images: Iterable[UInt8[ndarray, "h w 3"]], fps: float, path: Path) -> None:
-    """Encode RGB images of one size as MPEG-4 (the codec that every build of OpenCV brings).
-
-    Raises `InputError` if there is no image, the encoder does not open, or the disk is full.
-    """
-    writer, converted, count = None, None, 0
-    try:
-        for image in images:
-            height, width = image.shape[:2]
-            if writer is None:
-                writer = _open_writer(path, fps, width + width % 2, height + height % 2)
-            converted = cv2.cvtColor(_even(image), cv2.COLOR_RGB2BGR, dst=converted)
-            with silenced():
-                writer.write(converted)
-            count += 1
-    finally:
-        if writer is not None:
-            with silenced():
-                writer.release()
-    if writer is None:
-        raise InputError(f"no frame to write to {path.name}")
-    # OpenCV does not tell when a write fails.
-    if announced(path)[1] != count:
-        raise InputError(
-            f"the video of {count} frames in {path.parent} could not be written whole: make room "
-            "on the disk, or pass --no-render"
-        )
-
-
-def _even(image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "_ _ 3"]:
-    """With its last row and column twice where their number is odd."""
-    height, width = image.shape[:2]
-    if height % 2 == 0 and width % 2 == 0:
-        return image
-    return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, borderType=cv2.BORDER_REPLICATE)
-
-
-def require_encodable(width: int, height: int) -> None:
-    """Raise `InputError` unless images of this size (px) can be written as a video."""
-    if max(width, height) > _LARGEST_SIDE:
-        raise InputError(
-            f"the overlay of a {width} x {height} video cannot be encoded, {_LARGEST_SIDE} pixels "
-            "a side being the most; make the video smaller or pass --no-render"
-        )
+            yield artist.draw_over(frame.image, frame.index)
 
 
 class Artist:
@@ -163,13 +125,18 @@ class Artist:
 
     def draw(self, frame: Images) -> UInt8[ndarray, "h w 3"]:
         """A copy of the frame's image with everybody who is present in it."""
-        image = frame.image.copy()
+        return self.draw_over(frame.image.copy(), frame.index)
+
+    def draw_over(self, image: UInt8[ndarray, "h w 3"], index: int) -> UInt8[ndarray, "h w 3"]:
+        """Everybody who is present in the frame of that number drawn into its image itself."""
         present = [
             (motion, at, posed.vertices(at))
             for motion, posed in self._people
-            if (at := motion.at(frame.index)) is not None
+            if (at := motion.at(index)) is not None
         ]
-        self._paint(image, frame.image, [(*each, each[0].camera) for each in present])
+        # One body alone covers nothing that was drawn.
+        untouched = image.copy() if len(present) > 1 else image
+        self._paint(image, untouched, [(*each, each[0].camera) for each in present])
         for motion, at, _ in present:
             self._annotate(image, motion, at)
         if not (self._style.side_view and self._people):
@@ -294,26 +261,3 @@ def _draw_label(image: UInt8[ndarray, "h w 3"], box: Float[ndarray, "4"], person
     color = tuple(255 * channel for channel in person_color(person_id))
     for stroke, ink in ((thickness + 3, (40, 40, 40)), (thickness, color)):
         cv2.putText(image, str(person_id), place, font, scale, ink, stroke, cv2.LINE_AA)
-
-
-def _encodable_rate(fps: float) -> float:
-    """The frame rate as precisely as OpenCV (to 0.001) and MPEG-4 (in 16 bits) can state it."""
-    for decimals in (3, 2, 1):
-        rate = Fraction(round(fps * 10**decimals), 10**decimals)
-        if 0 < rate.numerator < 2**16:
-            return float(rate)
-    return min(max(round(fps), 0.001), 2**16 - 1)
-
-
-def _open_writer(path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
-    # An absolute path, so that FFmpeg takes no part of a name such as "a:b" for a protocol.
-    name, codec = str(path.resolve()), cv2.VideoWriter.fourcc(*"mp4v")
-    with silenced():
-        writer = cv2.VideoWriter(name, codec, _encodable_rate(fps), (width, height))
-    if not writer.isOpened():
-        raise InputError(
-            f"cannot encode {width}x{height} video as {path.suffix} in {path.parent}; check "
-            "that the folder can be written to and that opencv-contrib-python came from a wheel, "
-            "or pass --no-render"
-        )
-    return writer

@@ -1,5 +1,7 @@
 """The people in given boxes, with BlazePose: who is where is known, their keypoints are not."""
 
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from temporal_hmr.motion import Person2D
 from temporal_hmr.people.blazepose import BlazePose, ImagePacket, Region
 from temporal_hmr.people.mediapipe import DetectionSettings
+from temporal_hmr.people.mirror import MirrorReader
 from temporal_hmr.people.reading import (
     agree,
     box_around,
@@ -55,14 +58,15 @@ class BoxedPeople:
     Who was read in the last frame is looked for at the same place. Where that does not agree with
     the box, the detector is shown close-ups of it; where it sees nobody who fits, the box itself
     says where the body lies. Each box gets the reading whose own box overlaps it most, and no
-    reading serves two boxes. What the mirror image shows elsewhere is believed less. Use as a
-    context manager, or `close` it.
+    reading serves two boxes. What the mirror image shows elsewhere is believed less; who was read
+    in the last frame is looked for there at the same time. Use as a context manager, or `close` it.
     """
 
     def __init__(self, settings: BoxedSettings = BoxedSettings()) -> None:
         """Raises `InputError` if mediapipe is missing."""
         self._settings = settings
         self._blazepose = BlazePose()
+        self._mirror = MirrorReader(BlazePose(detects=False)) if settings.mirrored else None
         self._followed: list[Region] = []
         self._last_time: float | None = None
 
@@ -75,6 +79,8 @@ class BoxedPeople:
     def close(self) -> None:
         """Let go of the networks; closing twice does nothing."""
         self._blazepose.close()
+        if self._mirror is not None:
+            self._mirror.close()
 
     def state(self) -> dict[str, Any]:
         """What is taken from frame to frame, in words and numbers that JSON knows."""
@@ -102,10 +108,9 @@ class BoxedPeople:
             self._followed = []
         self._last_time = frame.time
 
-        scene = _Scene(self._blazepose, frame, settings)
+        scene = _Scene(self._blazepose, self._mirror, frame, settings)
         visible = _visible(boxes, frame.image.shape)
-        for region in self._followed:
-            scene.read(region)
+        scene.follow(self._followed)
         matches = scene.matched(visible)
         for search, enough in (
             (scene.look_closely, settings.sure_overlap),
@@ -116,7 +121,7 @@ class BoxedPeople:
                     search(boxes[row])
             matches = scene.matched(visible)
         self._followed = [match.reading.region for match in matches if match is not None]
-        return [None if match is None else scene.weighed(match.reading) for match in matches]
+        return scene.weighed([None if match is None else match.reading for match in matches])
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +129,8 @@ class _Reading:
     person: Person2D
     region: Region
     """Where to look for the same body in the next frame."""
+    in_mirror: Future[Person2D | None] | None = None
+    """The same body in the mirror image, where it is being read there already."""
 
     def extents(self) -> Float[ndarray, "2 4"]:
         """Boxes around what is seen, and around what is hidden besides: given ones are either."""
@@ -140,15 +147,31 @@ class _Match:
 class _Scene:
     """One frame, and who has been read in it so far."""
 
-    def __init__(self, blazepose: BlazePose, frame: Frame, settings: BoxedSettings) -> None:
+    def __init__(
+        self,
+        blazepose: BlazePose,
+        mirror: MirrorReader | None,
+        frame: Frame,
+        settings: BoxedSettings,
+    ) -> None:
         self._blazepose = blazepose
         self._image = frame.image
         self._packet = ImagePacket.of(frame.image)
-        self._mirrored: ImagePacket | None = None
+        self._mirror = None if mirror is None else mirror.show(frame.image)
         self._settings = settings
         self._readings: list[_Reading] = []
 
-    def read(self, region: Region) -> None:
+    def follow(self, regions: Sequence[Region]) -> None:
+        """Read the bodies in regions, in the mirror image at the same time."""
+        mirror = self._mirror
+        in_mirror = [None if mirror is None else mirror.read(region) for region in regions]
+        try:
+            for region, other in zip(regions, in_mirror, strict=True):
+                self.read(region, other)
+        finally:
+            wait([other for other in in_mirror if other is not None])
+
+    def read(self, region: Region, in_mirror: Future[Person2D | None] | None = None) -> None:
         """Read the body in a region, unless it has been read already or is too uncertain."""
         if any(agree(region, known.region) for known in self._readings):
             return
@@ -157,7 +180,9 @@ class _Scene:
             return
         person = person_from(landmarks, self._image.shape)
         if sureness(person) >= self._settings.least_confidence:
-            self._readings.append(_Reading(person, landmarks.region))
+            same_place = agree(region, landmarks.region)
+            other = in_mirror if same_place else None
+            self._readings.append(_Reading(person, landmarks.region, other))
 
     def look_closely(self, box: Float[ndarray, "4"]) -> None:
         """Read whomever the detector sees in close-ups of what of a box is in the image."""
@@ -172,16 +197,19 @@ class _Scene:
         square = _square(box)
         self.read(Region(square.x, square.y, self._settings.closeness[0] * square.size, 0.0))
 
-    def weighed(self, reading: _Reading) -> Person2D:
+    def weighed(self, readings: Sequence[_Reading | None]) -> list[Person2D | None]:
         """Whoever was read, believed less where the frame's mirror image shows them elsewhere."""
-        if not self._settings.mirrored:
-            return reading.person
-        if self._mirrored is None:
-            self._mirrored = ImagePacket.of(self._image, mirrored=True)
-        other = self._blazepose.read(self._mirrored, reading.region)
-        if other is None:
-            return reading.person
-        return weighed(reading.person, person_from(other, self._image.shape))
+        asked = [None if each is None else self._read_in_mirror(each) for each in readings]
+        others = [None if each is None else each.result() for each in asked]
+        return [
+            each and (each.person if other is None else weighed(each.person, other))
+            for each, other in zip(readings, others, strict=True)
+        ]
+
+    def _read_in_mirror(self, reading: _Reading) -> Future[Person2D | None] | None:
+        if self._mirror is None or reading.in_mirror is not None:
+            return reading.in_mirror
+        return self._mirror.read(reading.region)
 
     def matched(self, boxes: Float[ndarray, "n 4"]) -> list[_Match | None]:
         """For each box the reading that overlaps it, so that the sum of overlaps is greatest."""

@@ -1,17 +1,19 @@
 """Everybody in every frame, with BlazePose: detected anew and followed from frame to frame."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from temporal_hmr.motion import Person2D
+from temporal_hmr.people.backwards import Body
 from temporal_hmr.people.blazepose import BlazePose, ImagePacket, Landmarks, Region
+from temporal_hmr.people.mirror import MirrorReader
+from temporal_hmr.people.outlines import Outline, painted_out, without_others
 from temporal_hmr.people.reading import (
     agree,
     close_up,
@@ -53,6 +55,7 @@ class DetectionSettings:
     are elsewhere there are believed less: twice the work, for two cores at a time."""
 
 
+_Image = UInt8[ndarray, "H W 3"]
 _Square = tuple[int, int, int] | None
 """A part of the image (x, y, side in px) to look at; None is the whole frame."""
 _Seen = tuple[Region, UInt8[ndarray, "H W 3"] | None]
@@ -74,8 +77,7 @@ class MediapipePeople:
         self._settings = settings
         self._blazepose = BlazePose()
         self._looking = ThreadPoolExecutor(1, thread_name_prefix="looking")
-        self._in_mirror = BlazePose() if settings.mirrored else None
-        self._mirroring = ThreadPoolExecutor(1, thread_name_prefix="mirroring")
+        self._mirror = MirrorReader(BlazePose(detects=False)) if settings.mirrored else None
         self._now = 0.0
         self.restore(None)
 
@@ -88,24 +90,20 @@ class MediapipePeople:
     def close(self) -> None:
         """Let go of the networks; closing twice does nothing."""
         self._looking.shutdown()
-        self._mirroring.shutdown()
         self._blazepose.close()
-        if self._in_mirror is not None:
-            self._in_mirror.close()
+        if self._mirror is not None:
+            self._mirror.close()
 
     def state(self) -> dict[str, Any]:
         """What is taken from frame to frame, in words and numbers that JSON knows."""
-        followed = [
-            (float(region.x), float(region.y), float(region.size), float(region.rotation), whole)
-            for region, whole in self._followed
-        ]
+        followed = [body.told() for body in self._followed]
         looks = {"looks": self._looks, "looked": self._looked, "whole": self._looked_at_whole}
-        return {"followed": followed, "time": self._last_time, **looks}
+        return {"bodies": followed, "time": self._last_time, **looks}
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Go on as after the frame of that state; from None as at the beginning of a clip."""
         told = state or {}
-        self._followed = [(Region(*region), whole) for *region, whole in told.get("followed", [])]
+        self._followed = [_Followed.of(*body) for body in told.get("bodies", [])]
         self._last_time: float | None = told.get("time")
         self._looks = told.get("looks", 0)
         self._looked, self._looked_at_whole = (
@@ -124,27 +122,52 @@ class MediapipePeople:
         self._last_time = self._now = frame.time
 
         packet = ImagePacket.of(frame.image)
-        mirrored = self._mirroring.submit(self._read_mirrored, frame.image)
+        alone = self._each_alone(frame.image)
+        in_mirror = self._read_in_mirror(frame.image, alone)
         try:
-            found = self._readings(frame.image, packet)
+            found = self._readings(frame.image, packet, alone)
         finally:
-            wait([mirrored])
+            wait(in_mirror)
         kept = self._distinct(found)
-        in_mirror = mirrored.result()
-        self._followed = [(reading.landmarks.region, reading.whole) for reading in kept]
-        return [reading.weighed(in_mirror) for reading in kept]
+        mirrored = {place: reading.result() for place, reading in enumerate(in_mirror)}
+        self._followed = [_Followed.after(reading) for reading in kept]
+        return [reading.weighed(mirrored) for reading in kept]
 
-    def _read_mirrored(self, image: UInt8[ndarray, "H W 3"]) -> list[Person2D | None]:
-        """Those who are followed, as they are read in the frame's mirror image."""
-        if self._in_mirror is None or not self._followed:
-            return [None for _ in self._followed]
-        packet = ImagePacket.of(image, mirrored=True)
-        found = [self._in_mirror.read(packet, region) for region, _ in self._followed]
-        return [None if each is None else person_from(each, image.shape) for each in found]
+    def read_body(self, image: _Image, region: Region) -> Body | None:
+        """The body at a region of any image, None if there is none; see `people.backwards`."""
+        landmarks = read_settled(self._blazepose, ImagePacket.of(image), region)
+        if landmarks is None:
+            return None
+        person = person_from(landmarks, image.shape)
+        if self._mirror is None:
+            return Body(person, landmarks.region, sureness(person))
+        other = self._mirror.show(image).read(landmarks.region).result()
+        known = person if other is None else weighed(person, other)
+        return Body(known, landmarks.region, sureness(person))
 
-    def _readings(self, image: UInt8[ndarray, "H W 3"], packet: ImagePacket) -> list["_Reading"]:
+    def _each_alone(self, image: _Image) -> list[_Image]:
+        """For each of those who are followed, the image without others who are close."""
+        outlines = [body.outline for body in self._followed]
+        return [
+            without_others(image, own, [*outlines[:place], *outlines[place + 1 :]])
+            for place, own in enumerate(outlines)
+        ]
+
+    def _read_in_mirror(self, image: _Image, alone: list[_Image]) -> list[Future[Person2D | None]]:
+        """Those who are followed, as they will have been read in the frame's mirror image."""
+        if self._mirror is None:
+            return []
+        together = self._mirror.show(image)
+        shown = [together if own is image else self._mirror.show(own) for own in alone]
+        return [
+            mirror.read(body.region) for mirror, body in zip(shown, self._followed, strict=True)
+        ]
+
+    def _readings(
+        self, image: _Image, packet: ImagePacket, alone: list[_Image]
+    ) -> list["_Reading"]:
         """Bodies read where they were in the last frame, and where the detector sees new ones."""
-        found, early = self._followed_and_first_look(image, packet)
+        found, early = self._followed_and_first_look(image, packet, alone)
         company = [reading.person for reading in found]
         for region, shown in self._detect(image, packet, company, early):
             if any(agree(region, known.landmarks.region) for known in found):
@@ -156,7 +179,7 @@ class MediapipePeople:
         return found
 
     def _followed_and_first_look(
-        self, image: UInt8[ndarray, "H W 3"], packet: ImagePacket
+        self, image: _Image, packet: ImagePacket, alone: list[_Image]
     ) -> tuple[list["_Reading"], dict[_Square, list[_Seen]]]:
         """Bodies read where they were, and what the detector sees in its first square meanwhile.
 
@@ -169,20 +192,23 @@ class MediapipePeople:
             for square in squares[:1]
         }
         try:
-            found = [self._blazepose.read(packet, region) for region, _ in self._followed]
+            found = [
+                self._blazepose.read(packet if own is image else ImagePacket.of(own), body.region)
+                for own, body in zip(alone, self._followed, strict=True)
+            ]
         finally:
             wait(looks.values())  # the detector has no two looks at a time
         early = {square: look.result() for square, look in looks.items()}
         readings = [
-            _Reading(landmarks, person_from(landmarks, image.shape), whole, place)
-            for place, (landmarks, (_, whole)) in enumerate(zip(found, self._followed, strict=True))
+            _Reading(landmarks, person_from(landmarks, image.shape), body.whole, place)
+            for place, (landmarks, body) in enumerate(zip(found, self._followed, strict=True))
             if landmarks is not None
         ]
         return readings, early
 
     def _detect(
         self,
-        image: UInt8[ndarray, "H W 3"],
+        image: _Image,
         packet: ImagePacket,
         company: list[Person2D],
         early: dict[_Square, list[_Seen]],
@@ -194,7 +220,7 @@ class MediapipePeople:
         turn, looking = self._looks, not company or self._rested()
         if company and looking and turn % 4 == 3:
             person = company[turn // 4 % len(company)]
-            painted = _painted_out(image, company)
+            painted = painted_out(image, company, _OUTLINE_WIDTH)
             side = max(int(self._settings.beside * (person.box[2:] - person.box[:2]).max()), 1)
             x, y = ((person.box[:2] + person.box[2:] - side) / 2).astype(int).tolist()
             yield from self._look(painted, packet, (x, y, side))
@@ -220,9 +246,7 @@ class MediapipePeople:
         """Whether the last look for others is long enough ago."""
         return self._now - self._looked >= self._settings.looks_apart
 
-    def _look(
-        self, image: UInt8[ndarray, "H W 3"], packet: ImagePacket, square: _Square
-    ) -> list[_Seen]:
+    def _look(self, image: _Image, packet: ImagePacket, square: _Square) -> list[_Seen]:
         """What the detector sees in a square of an image; `packet` is that of the whole frame."""
         if square is None:
             return [(region, None) for region in self._blazepose.detect(packet)]
@@ -234,7 +258,7 @@ class MediapipePeople:
             for region in self._blazepose.detect(ImagePacket.of(shown))
         ]
 
-    def _confirmed(self, image: UInt8[ndarray, "H W 3"], region: Region) -> bool:
+    def _confirmed(self, image: _Image, region: Region) -> bool:
         """Whether the detector, shown little but the body, sees it again.
 
         In a tile it takes a hand or a foot for a body now and then, but hardly so close up.
@@ -266,6 +290,33 @@ class MediapipePeople:
 
 
 @dataclass(frozen=True, eq=False)
+class _Followed:
+    """Where somebody was in the last frame."""
+
+    region: Region
+    whole: bool
+    """Whether they were once detected in the whole frame, not only in a tile."""
+    outline: Outline
+
+    @staticmethod
+    def after(reading: "_Reading") -> "_Followed":
+        return _Followed(reading.landmarks.region, reading.whole, Outline.of(reading.person))
+
+    @staticmethod
+    def of(
+        region: Sequence[float], whole: bool, corners: Sequence[Sequence[int]], extent: float
+    ) -> "_Followed":
+        """What `told` says."""
+        outline = Outline(np.array(corners, np.int32).reshape(-1, 2), extent)
+        return _Followed(Region(*region), whole, outline)
+
+    def told(self) -> tuple[tuple[float, ...], bool, list[list[int]], float]:
+        region = (self.region.x, self.region.y, self.region.size, self.region.rotation)
+        corners = self.outline.corners.tolist()
+        return tuple(float(value) for value in region), self.whole, corners, self.outline.extent
+
+
+@dataclass(frozen=True, eq=False)
 class _Reading:
     landmarks: Landmarks
     person: Person2D
@@ -279,9 +330,9 @@ class _Reading:
         """Mean confidence of COCO's 17 joints."""
         return sureness(self.person)
 
-    def weighed(self, mirrored: list[Person2D | None]) -> Person2D:
-        """The person, given how those who were followed are read in the mirror image."""
-        other = None if self.followed is None else mirrored[self.followed]
+    def weighed(self, mirrored: Mapping[int, Person2D | None]) -> Person2D:
+        """The person, given how some who were followed are read in the mirror image."""
+        other = None if self.followed is None else mirrored.get(self.followed)
         return self.person if other is None else weighed(self.person, other)
 
 
@@ -292,21 +343,6 @@ def find_people(
     with MediapipePeople(settings) as finder:
         for frame in frames:
             yield frame, finder.people(frame)
-
-
-def _painted_out(image: UInt8[ndarray, "H W 3"], people: list[Person2D]) -> UInt8[ndarray, "H W 3"]:
-    """A copy in which everybody's outline is filled with grey."""
-    image = image.copy()
-    for person in people:
-        points = person.keypoints[person.keypoints[:, 2] > _PART_OF_OUTLINE, :2]
-        if len(points) < 3:
-            continue
-        outline = cv2.convexHull(np.round(points).astype(np.int32))
-        # Keypoints lie inside the body: its surface is some way out.
-        width = max(int(_OUTLINE_WIDTH * (person.box[2:] - person.box[:2]).max()), 1)
-        cv2.fillConvexPoly(image, outline, _GREY)
-        cv2.polylines(image, [outline], True, _GREY, width)
-    return image
 
 
 def _tiles(width: int, height: int, shares: tuple[float, ...]) -> list[tuple[int, int, int]]:
@@ -335,10 +371,7 @@ def _share_within(box: Float[ndarray, "4"], other: Float[ndarray, "4"]) -> float
 
 _LONG_AGO = -1e9
 """Seconds."""
-_PART_OF_OUTLINE = 0.3
-"""Confidence."""
 _OUTLINE_WIDTH = 0.12
-"""Over the longer side of the person's box."""
-_GREY = (128, 128, 128)
+"""Of the rims of those who are painted out: of what is searched, nothing of them may be left."""
 _LEAST_TILE = 112
 """Side (px) from which a tile is worth a look: half of what the detector's network sees."""

@@ -94,6 +94,19 @@ def agree(a: Region, b: Region) -> bool:
     return distance < 0.15 * smaller and larger < 1.35 * smaller
 
 
+def near(a: Region, b: Region) -> bool:
+    """Whether two regions can hold one body in neighbouring frames."""
+    distance = float(np.hypot(a.x - b.x, a.y - b.y))
+    larger, smaller = max(a.size, b.size), max(min(a.size, b.size), 1e-9)
+    return distance < 0.25 * smaller and larger < 1.5 * smaller
+
+
+def region_around(box: Float[ndarray, "4"]) -> Region:
+    """Where a body lies that stands upright and fills a box (x_min, y_min, x_max, y_max in px)."""
+    x, y = (box[:2] + box[2:]).tolist()
+    return Region(x / 2, y / 2, 1.25 * float((box[2:] - box[:2]).max()), 0.0)
+
+
 def close_up(
     image: UInt8[ndarray, "H W 3"], region: Region, closeness: float
 ) -> tuple[UInt8[ndarray, "side side 3"], int, int]:

@@ -16,6 +16,7 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.data.scene import Scene
 from temporal_hmr.errors import InputError
+from temporal_hmr.images import IMAGE_SUFFIXES, read_image
 from temporal_hmr.rendering.backdrops import (
     Photo,
     Place,
@@ -32,7 +33,6 @@ from temporal_hmr.rendering.occluders import Occluders, surfaces
 from temporal_hmr.rendering.patterns import Patterns
 from temporal_hmr.rendering.settings import RenderingConfig
 from temporal_hmr.rendering.view import View
-from temporal_hmr.video import IMAGE_SUFFIXES, read_image
 
 _PICTURE_SIDE = 1280
 """A user's pictures are made no larger than this."""
@@ -93,6 +93,14 @@ class Renderer:
         company = place_company(scene, motion, self.body, settings.company_share, generator)
         behind = company.hides(points, scene, self.body, self._figure)
         return Surroundings(occluders, company, occluders.covers(pixels) | behind)
+
+    def hidden_behind_first(
+        self, points: Float[Tensor, "1 T J 3"], scene: Scene, surroundings: Surroundings
+    ) -> Bool[Tensor, "1 T J"]:
+        """Which points of somebody else are behind the person of a single clip, or a thing."""
+        first = Company(scene.smpl, torch.zeros(1, dtype=torch.long))
+        behind = first.hides(points, scene, self.body, self._figure)
+        return surroundings.occluders.covers(scene.project(points)) | behind
 
     def draw(
         self,
