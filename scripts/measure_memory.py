@@ -1,24 +1,29 @@
-"""Measure how much memory tracking takes, and how long, for videos of several lengths.
+"""Measure how much memory the doors take, and how long, for videos of several lengths.
 
-    python scripts/measure_memory.py --minutes 1 5 10 30
+    python scripts/measure_memory.py --minutes 1 5 10 30 --people 1
+    python scripts/measure_memory.py --minutes 1 30 --people 2 --doors glb bvh view edit world
 
 Every length is tracked in a process of its own, by the `track` door: a video of one grey, in which
 a stand-in for the detector sees people who swing their limbs (`--detector built-in` looks for them
 in a video of one's own instead, shown again and again: `--video`). The model says of the
 first windows what it says, and then the same again, which takes as much memory and no time;
 `--every-window` asks it each time, for the time it takes. The table has the highest
-resident memory of the process by stages, of tracking as a whole, and milliseconds per frame. Linux
-only: the peaks are the kernel's own (`VmHWM`).
+resident memory of the process by stages, of tracking as a whole, and milliseconds per frame.
+
+With `--doors` one minute is tracked, its result is repeated to each length, and each door is opened
+on that in a process of its own. Linux only: the peaks are the kernel's own (`VmHWM`).
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -34,8 +39,12 @@ from temporal_hmr.errors import InputError
 FPS = 30.0
 CYCLE = 300
 """Frames after which the people of the stand-in begin anew."""
+RESULTS = "results"
 STAGES = ("finding", "recovering", "saving", "drawing", "checking")
-MEBIBYTE = 2**20
+FORMATS = ("glb", "bvh", "amass", "obj", "wham", "vibe", "gvhmr")
+DOORS = ("check", *FORMATS, "view", "edit", "refine", "world", "foot-lock")
+"""What can be done with a result; the last two are what `track -s` does after it has recovered."""
+_OBJ_EVERY = 300
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,8 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     if not Path("/proc/self/clear_refs").exists():
         raise InputError("the system tells no peaks of memory: run this on Linux")
+    if options.child is not None and options.doors:
+        print(json.dumps(_door_measured(options.child, options.doors[0])))
+        return
     if options.child is not None:
         print(json.dumps(_measured(options)))
+        return
+    if options.doors:
+        print(_doors_table(options))
         return
     rows = [in_own_process(minutes, options) for minutes in options.minutes]
     print(_table(rows))
@@ -60,6 +75,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--detector", choices=("stand-in", "built-in"), default="stand-in")
     add("--video", type=Path, metavar="FILE", help="shown again and again to the built-in detector")
     add("--every-window", action="store_true", help="let the model say something of every window")
+    add(
+        "--doors", nargs="+", choices=DOORS, metavar="DOOR", help=f"of a result: {', '.join(DOORS)}"
+    )
     add("--child", type=Path, help=argparse.SUPPRESS)
     # What follows belongs to the door.
     add("track_options", nargs="*", metavar="-- OPTION", help="options of track, after --")
@@ -69,11 +87,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def in_own_process(minutes: float, options: argparse.Namespace) -> dict[str, Any]:
-    """Minutes, frames, and of each stage the peak (MiB) and the seconds."""
-    with tempfile.TemporaryDirectory() as folder:
+def in_own_process(
+    minutes: float, options: argparse.Namespace, kept: Path | None = None
+) -> dict[str, Any]:
+    """Minutes, frames, and of each stage the peak (MiB) and the seconds.
+
+    Video and results are in the folder that is `kept` afterwards, if there is one.
+    """
+    with tempfile.TemporaryDirectory() as passing:
         frames = round(60 * minutes * FPS)
-        video = Path(folder) / "long.mp4"
+        video = (kept or Path(passing)) / "long.mp4"
         _write_video(video, frames, options)
         command = [sys.executable, __file__, "--child", str(video), "--people", str(options.people)]
         command += ["--size", options.size, "--detector", options.detector]
@@ -88,7 +111,7 @@ def in_own_process(minutes: float, options: argparse.Namespace) -> dict[str, Any
 def _write_video(path: Path, frames: int, options: argparse.Namespace) -> None:
     import cv2
 
-    from temporal_hmr.output.overlay import write_video
+    from temporal_hmr.output.encoding import write_video
     from temporal_hmr.video import open_clip
 
     width, height = _size(options.size)
@@ -133,7 +156,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         return call
 
     result, size = tracked.TrackResult, _size(options.size)
-    output = options.child.parent / "results"
+    output = options.child.parent / RESULTS
     with (
         patch.object(tracking, "follow", noted("finding", tracking.follow)),
         patch.object(tracking, "recover", noted("recovering", tracking.recover)),
@@ -245,6 +268,97 @@ def _table(rows: list[dict[str, Any]]) -> str:
         cells += [f"{1000 * sum(seconds[name] for name in STAGES[:4]) / frames:.1f}", shares]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def _doors_table(options: argparse.Namespace) -> str:
+    """Highest memory and processor time of each door, for each length."""
+    lines = ["| door | minutes | peak MiB | over the first | CPU s | files MB |", "|" + "---|" * 6]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        undrawn = argparse.Namespace(**{**vars(options), "track_options": ["--no-render"]})
+        in_own_process(1.0, undrawn, folder)
+        for minutes in options.minutes:
+            lengthen(folder / RESULTS / "long", folder / f"{minutes:g}", round(60 * minutes * FPS))
+        for door in options.doors:
+            first = 0.0
+            for minutes in options.minutes:
+                command = [sys.executable, __file__, "--child", str(folder / f"{minutes:g}")]
+                command += ["--doors", door]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                found = json.loads(done.stdout.splitlines()[-1])
+                first = first or found["peak"]
+                cells = [door, f"{minutes:g}", f"{found['peak']:.0f}"]
+                cells += [f"{found['peak'] / first - 1:+.1%}", f"{found['seconds']:.1f}"]
+                lines.append("| " + " | ".join([*cells, f"{found['size']:.1f}"]) + " |")
+    return "\n".join(lines)
+
+
+def lengthen(result: Path, folder: Path, frames: int) -> None:
+    """The people of a result again and again, as if so many frames had been tracked."""
+    import torch
+
+    from temporal_hmr.interchange.ours import stated_provenance
+    from temporal_hmr.output.folder import SUMMARY, publish_results
+    from temporal_hmr.output.npz import load_motion, save_motion
+
+    summary = json.loads((result / SUMMARY).read_text())
+    provenance = stated_provenance(result / SUMMARY, summary)
+
+    def write(partial: Path) -> None:
+        for told in summary["people"]:
+            motion = load_motion(result / told["file"])
+            rows = np.arange(frames) % len(motion)
+            arrays = ("joints", "boxes", "keypoints", "observed", "confidence", "joint_confidence")
+            longer = replace(
+                motion,
+                frames=np.arange(frames),
+                times=np.arange(frames) / FPS,
+                smpl=motion.smpl[torch.from_numpy(rows)],
+                **{name: getattr(motion, name)[rows] for name in arrays},
+            )
+            save_motion(longer, partial / told["file"], provenance)
+
+    publish_results(folder, summary | {"num_frames": frames}, write)
+
+
+def _door_measured(result: Path, door: str) -> dict[str, float]:
+    """The highest memory (MiB), processor time (s) and size of what was written (MB)."""
+    output = result.with_name(f"{result.name}_{door}")
+    _open(door, result, output)
+    peak, seconds = _highest_memory(), time.process_time()
+    files = [path for path in output.rglob("*") if path.is_file()] if output.exists() else []
+    size = sum(path.stat().st_size for path in files) / 1e6
+    shutil.rmtree(output, ignore_errors=True)
+    return {"peak": peak, "seconds": seconds, "size": size}
+
+
+def _open(door: str, result: Path, output: Path) -> None:
+    from temporal_hmr import edit, export, refine, view
+
+    where = [str(result), "-o", str(output)]
+    if door == "check":
+        _check(result)
+    elif door in FORMATS:
+        export.main([*where, "--to", door, *(["--every", str(_OBJ_EVERY)] * (door == "obj"))])
+    elif door == "view":
+        output.mkdir()
+        view.main([str(result), "-o", str(output / "view.html"), "--no-video"])
+    elif door == "edit":
+        edit.main([*where, "--rename", "0=99"])
+    elif door == "refine":
+        refine.main(where)
+    else:
+        _place(result, foot_lock=door == "foot-lock")
+
+
+def _place(result: Path, foot_lock: bool) -> None:
+    from temporal_hmr.body.load import load_body
+    from temporal_hmr.on_disk import scratch
+    from temporal_hmr.output.npz import load_motion
+    from temporal_hmr.world.placing import find_world
+
+    motions = [load_motion(file, scratch()) for file in sorted(result.glob("person_*.npz"))]
+    find_world(motions, load_body(), foot_lock)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from temporal_hmr.errors import InputError
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 FORMAT = "temporal_hmr/1"
+_CHECKSUM = "tensors_sha256"
 
 
 def save_checkpoint(module: nn.Module, config: Config, kind: str, path: Path, half: bool) -> None:
@@ -33,7 +35,9 @@ def save_checkpoint(module: nn.Module, config: Config, kind: str, path: Path, ha
 def save_state(state: Mapping[str, Tensor], config: Config, kind: str, path: Path) -> None:
     """Write tensors by name with the settings of the module that they fill."""
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
-    metadata = {"format": FORMAT, "kind": kind, "config": config.model_dump_json()}
+    settings = config.model_dump_json()
+    metadata = {"format": FORMAT, "kind": kind, "config": settings}
+    metadata[_CHECKSUM] = checksum(tensors, settings)
     partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, partial, metadata)
@@ -54,8 +58,12 @@ def read_config(path: Path, kind: str, config: type[AnyConfig]) -> AnyConfig:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill a module; raises `InputError` naming the first tensor that does not match."""
+    """Fill a module; raises `InputError` naming the first tensor that does not match.
+
+    What a file says of the sum of its tensors must be true; files of old say nothing.
+    """
     with _opened(path) as file:
+        metadata = file.metadata() or {}
         stored = set(file.keys())
         wanted = module.state_dict()
         missing, unknown = sorted(set(wanted) - stored), sorted(stored - set(wanted))
@@ -65,7 +73,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
                 f"{path}: the weights do not match their settings: {first} ({len(missing)} "
                 f"missing, {len(unknown)} unknown); use the file as it was published"
             )
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, current in wanted.items():
             tensor = file.get_tensor(name)
             if tensor.shape != current.shape:
@@ -75,8 +83,21 @@ def load_weights(module: nn.Module, path: Path) -> None:
                 )
             if not tensor.isfinite().all():
                 raise InputError(f"{path} is damaged: {name} holds NaN or infinity; get it anew")
-            tensors[name] = tensor.to(current.dtype)
-    module.load_state_dict(tensors)
+            tensors[name] = tensor
+    stated = metadata.get(_CHECKSUM)
+    if stated is not None and stated != checksum(tensors, metadata.get("config", "")):
+        raise InputError(f"{path} is damaged: what it holds is not what was written; get it anew")
+    module.load_state_dict({name: tensors[name].to(wanted[name].dtype) for name in wanted})
+
+
+def checksum(tensors: Mapping[str, Tensor], settings: str) -> str:
+    """SHA-256 of tensors by name as they are stored, and of settings; hexadecimal."""
+    digest = hashlib.sha256(settings.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -273,7 +273,7 @@ def _videos(options: Namespace, folder: Path) -> tuple["Results", Mapping[str, "
         result = track_video(
             video, TrackSettings(weights=options.weights, focal=focal, refine=not options.no_refine)
         )
-        result.save(folder / PREDICTIONS / video.stem)
+        result.save(folder / PREDICTIONS / video.stem, overwrite=True)
         return result.motions
 
     videos = {sequence.video for sequence in sequences}

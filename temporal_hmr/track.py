@@ -47,15 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError("--delay is for a camera: bodies of a video wait for all of it")
     sources = find_sources(words)
     if options.ray is None and len(words) == 1 and sources == [Path(words[0])]:
-        folder = _folder(options, sources[0])
-        print(_track(_prepare(options, sources[0], folder), folder, options))
+        found = _track_unless_finished(options, sources[0])
+        print(f"{found}{_told_before(found.folder) if found.skipped else ''}")
     else:
         _track_many(options, sources)
 
 
 def _watch(number: int, options: Namespace) -> None:
+    from temporal_hmr.cameras import camera_frames
+
+    frames = camera_frames(number)
+    next(frames)  # whether there is a camera shows before anything heavy is loaded
     from temporal_hmr.eyes import choose_eyes
-    from temporal_hmr.live import Seer, camera_frames, watch, window
+    from temporal_hmr.live import Seer, watch, window
     from temporal_hmr.online import OnlineSettings, check_delay
     from temporal_hmr.tracking import check_settings
 
@@ -66,7 +70,7 @@ def _watch(number: int, options: Namespace) -> None:
     eyes = choose_eyes(options.detector, options.detector_weights, mirrored=False)
     with eyes.open(next(model.parameters()).device) as detector:
         seer = Seer(detector, model, body, settings, options.focal)
-        watch(seer, camera_frames(number), window())
+        watch(seer, frames, window())
 
 
 def _words(options: Namespace) -> list[str]:
@@ -153,7 +157,7 @@ def _written(
     from temporal_hmr.tracking import run_job
 
     result = run_job(job, work)
-    result.save(folder)
+    result.save(folder, overwrite=True)  # what was there is seen to by now
     refused = _export(folder, options) if result.motions else None
     if result.motions and not options.no_render:
         try:
@@ -185,11 +189,24 @@ def _export(folder: Path, options: Namespace) -> InputError | None:
     return None
 
 
+def _told_before(folder: Path) -> str:
+    """That results were there, and how to have them made anew."""
+    from temporal_hmr.output.folder import corrections
+
+    since = " and corrected since" if corrections(folder) else ""
+    return f", finished before{since}: say --again to track it anew"
+
+
 def track_one_of_many(options: Namespace, source: Path) -> Tracked:
     """Track one video, unless whole results made in the same way are there already.
 
     Raises `InputError` for whatever cannot be used.
     """
+    return _track_unless_finished(options, source, named=True)
+
+
+def _track_unless_finished(options: Namespace, source: Path, named: bool = False) -> Tracked:
+    """Track, or complete what is there; `named` tells which one it is where several are."""
     from temporal_hmr.output.folder import finished_results
 
     folder = _folder(options, source)
@@ -203,7 +220,7 @@ def track_one_of_many(options: Namespace, source: Path) -> Tracked:
             if found["people"] and no_world is not None:
                 _refuse_world(folder, no_world)
             return Tracked(folder, len(found["people"]), found["num_frames"], skipped=True)
-    if job.progress:
+    if named and job.progress:
         print(f"{source}:", file=sys.stderr, flush=True)
     return _track(job, folder, options)
 

@@ -155,7 +155,7 @@ def _add_output_options(parser: DoorParser) -> None:
     add(
         "--again",
         action="store_true",
-        help="track anew what is finished (of many videos) or was corrected with edit",
+        help="track anew what is finished or was corrected with edit",
     )
 
 

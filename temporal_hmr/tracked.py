@@ -12,7 +12,7 @@ from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.command_line import Stage
 from temporal_hmr.motion import BodyMotion
-from temporal_hmr.output.folder import OVERLAY, seen_from, write_results
+from temporal_hmr.output.folder import OVERLAY, require_replaceable, seen_from, write_results
 from temporal_hmr.output.npz import Provenance
 from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.video import Clip
@@ -78,11 +78,15 @@ class TrackResult:
             ]
             yield TrackedFrame(index, time, people)
 
-    def save(self, folder: Path | str) -> list[Path]:
+    def save(self, folder: Path | str, overwrite: bool = False) -> list[Path]:
         """Write `person_000.npz` and so on and `result.json`; returns the paths of the npz files.
 
-        Raises `InputError` if the folder cannot be written to.
+        An earlier run's results are replaced, but only if `overwrite` those that were corrected
+        with `edit` since, or are of another video. Raises `InputError` for those otherwise, and if
+        the folder cannot be written to.
         """
+        if not overwrite:
+            require_replaceable(Path(folder), self.provenance.source_sha256)
         clip = {
             "source_path": seen_from(Path(folder), self.clip.path),
             "fps": self.clip.fps,

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import benchmark
 from benchmarks.bodies import BATCH, made_up_smpl
 from benchmarks.pictures import bars
-from benchmarks.sample import HEIGHT, WIDTH, sample_720p
+from benchmarks.sample import HEIGHT, WIDTH, forth_and_back, sample_720p
 from benchmarks.scaling import Point, plot, told
 from benchmarks.timing import Row, Settings, Timing, heading, in_turn, line
 
@@ -80,8 +80,15 @@ def test_the_bars_are_told_round_by_round() -> None:
 
 
 def test_growth_is_plotted_against_frames_and_against_people(tmp_path: Path) -> None:
-    points = [Point(150, 1, 2.0, 600), Point(300, 1, 4.0, 610), Point(300, 4, 9.0, 650)]
-    assert told(points).splitlines()[-1].split() == ["300", "4", "9.0", "650"]
+    points = [Point(150, 1, 2.0, 600), Point(300, 1, 4.0, 610), Point(300, 4, 10.0, 650)]
+    _, *measured, longer, longer_memory, more, more_memory = told(points).splitlines()
+    assert measured[-1].split() == ["300", "4", "10.0", "650"]
+    assert (
+        longer == "13.3 s for 1000 frames (1 person)" and more == "2.0 s for a person (300 frames)"
+    )
+    assert longer_memory == "67 MiB for 1000 frames beside 590"
+    assert more_memory == "13 MiB for a person beside 597"
+    assert len(told(points[:1]).splitlines()) == 2, "one point grows nowhere"
     plot(points, tmp_path / "scaling.png")
     image = cv2.imread(str(tmp_path / "scaling.png"))
     assert image is not None and image.std() > 1
@@ -104,3 +111,8 @@ def test_the_sample_has_margins_and_its_person_stays_where_they_are(tmp_path: Pa
     pixels = sample.motion.camera.project(torch.from_numpy(sample.motion.joints[0])).numpy()
     box = track.boxes[0]
     assert np.all((pixels > box[:2] - 40) & (pixels < box[2:] + 40))
+
+
+def test_a_longer_clip_goes_forth_and_back() -> None:
+    assert forth_and_back(4, 11).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2]
+    assert forth_and_back(4, 2).tolist() == [0, 1] and forth_and_back(3, None).tolist() == [0, 1, 2]

@@ -28,10 +28,10 @@ from edited import (
 
 from temporal_hmr.editing import recovering, run
 from temporal_hmr.motion import BodyMotion, InWorld
+from temporal_hmr.output.encoding import write_video
 from temporal_hmr.output.folder import finished_results, write_results
 from temporal_hmr.output.manifest import Manifest, publish
 from temporal_hmr.output.npz import load_motion
-from temporal_hmr.output.overlay import write_video
 from temporal_hmr.output.viewer.page import PAGE
 from temporal_hmr.tracking import digest
 

@@ -54,7 +54,7 @@ def tracked(monkeypatch: pytest.MonkeyPatch, change=lambda motions: motions) -> 
     def answer(video: Path, settings: TrackSettings) -> SimpleNamespace:
         asked.append(settings)
         motions = change(truths(video))
-        return SimpleNamespace(motions=motions, save=lambda folder: folder.mkdir(parents=True))
+        return SimpleNamespace(motions=motions, save=lambda folder, overwrite: folder.mkdir(parents=True))
 
     monkeypatch.setattr(tracking, "track_video", answer)
     return asked

@@ -95,6 +95,18 @@ class TestCorrectives:
             counts.append(len(found.targets))
         assert counts[1] < counts[0]
 
+    def test_in_parts_it_is_the_same(self, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+        person = somebody(23)
+        whole = saved(tmp_path, person)
+        monkeypatch.setattr("temporal_hmr.on_disk.FRAMES_AT_ONCE", 5)
+        parts = saved(tmp_path, person)
+        assert_same_vertices(parts, person)
+        for (_, path), (_, keys, _) in whole.channels.items():
+            assert len(keys) == 23, path
+        for time in (person.times[4], person.times[4:6].mean(), person.times[-1]):
+            both = [glb.vertices("person_000_body", time) for glb in (whole, parts)]
+            assert np.abs(both[0] - both[1]).max() < 1e-6
+
     def test_the_zero_pose_needs_none(self, tmp_path) -> None:
         person = doing(standing(2, toy_body()), toy_body())
         glb = saved(tmp_path, person)

@@ -20,6 +20,7 @@ from temporal_hmr.output.amass import write_amass
 from temporal_hmr.output.exported import exported
 from temporal_hmr.output.layouts import write_gvhmr, write_vibe, write_wham
 from temporal_hmr.output.obj import write_obj
+from temporal_hmr.output.pickled import InParts, write_pickle
 from temporal_hmr.rotation import geodesic_angle
 from temporal_hmr.skeleton import SMPL24
 
@@ -117,6 +118,18 @@ class TestWham:
         named = {str(argument) for opcode, argument, _ in opcodes if "GLOBAL" in opcode.name}
         assert named == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
         assert unpickled(path)[0]["pose"].shape == (2, 72)
+
+
+def test_large_arrays_are_streamed_and_bytes_are_those_of_pickle(tmp_path) -> None:
+    rows = np.arange(90_000, dtype=np.float32).reshape(-1, 3)
+    lazy = InParts(rows.shape, lambda part: rows[part], torch.zeros(0))
+    told = [{"x": rows, "small": rows[:2], 3: None}, rows[:, 1], "numpy._core.kept"]
+    write_pickle(told, tmp_path / "a.pkl")
+    raw = pickle.dumps(told, 3).replace(b"cnumpy._core.", b"cnumpy.core.")
+    assert (tmp_path / "a.pkl").read_bytes() == raw
+    write_pickle([lazy], tmp_path / "lazy.pkl")
+    write_pickle([rows], tmp_path / "rows.pkl")
+    assert (tmp_path / "lazy.pkl").read_bytes() == (tmp_path / "rows.pkl").read_bytes()
 
 
 class TestVibe:

@@ -23,7 +23,7 @@ class FakeResult:
         self.motions = [make_motion(3, number) for number in range(people)]
         self.there_before_overlay: list[str] = []
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path, overwrite: bool = False) -> list[Path]:
         return write_results(folder, self.motions, {}, PROVENANCE)
 
     def render(self, folder: Path, style: object) -> None:

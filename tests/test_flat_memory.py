@@ -7,6 +7,7 @@ unless they are in a file. Both are exact, as the memory of a process is not.
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,16 +26,24 @@ from temporal_hmr.checks.reading import Given
 from temporal_hmr.checks.run import CheckSettings, check_people
 from temporal_hmr.clip_windows import fill_frames
 from temporal_hmr.confidence import Seen, joint_confidence, seconds_away
+from temporal_hmr.editing.result import open_result as open_to_edit
+from temporal_hmr.editing.run import edit_result
+from temporal_hmr.editing.steps import step_of
 from temporal_hmr.interchange.ours import read_ours
 from temporal_hmr.journal import Journal
 from temporal_hmr.keypoint_fit.clip import Clip
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.output.export import ExportSettings, export_result
+from temporal_hmr.output.folder import write_results
 from temporal_hmr.output.npz import load_motion, save_motion
+from temporal_hmr.output.viewer.page import PageSettings, build_page
+from temporal_hmr.output.viewer.result import open_result
 from temporal_hmr.recover import load_model, recover
 from temporal_hmr.reprojection import Reprojection
-from temporal_hmr.rotation import axis_angle_to_matrix
+from temporal_hmr.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from temporal_hmr.skeleton import BLAZEPOSE23
+from temporal_hmr.world.placing import find_world
 
 AT_ONCE = 128
 SHORT, LONG = 2 * AT_ONCE, 16 * AT_ONCE
@@ -252,6 +261,83 @@ class TestCheck:
         parts = report()
         monkeypatch.setattr("temporal_hmr.on_disk.FRAMES_AT_ONCE", LONG)
         assert repr(report()) == repr(parts)
+
+
+class TestDoors:
+    """Of results that are read from files."""
+
+    @pytest.fixture
+    def folders(self, tmp_path: Path) -> dict[int, Path]:
+        clip = {"fps": 30.0, "num_frames": LONG}
+        for frames in (SHORT, LONG // 2):
+            write_results(tmp_path / str(frames), [motion_of(frames)], clip, PROVENANCE)
+        return {frames: tmp_path / str(frames) for frames in (SHORT, LONG // 2)}
+
+    @pytest.mark.parametrize("format", ["bvh", "wham"])
+    def test_exports_hardly_grow(self, folders: dict[int, Path], format: str) -> None:
+        settings = ExportSettings((format,))
+        (arrays, usual), (more, sizes) = (
+            taken(lambda folder=folder: export_result(folder, folder / "export", settings))
+            for folder in folders.values()
+        )
+        # A person's float64 rotations alone would be 1728 bytes a frame.
+        assert more - arrays < 700 * (LONG // 2 - SHORT)
+        assert max(sizes - usual, default=0) < ROTATIONS * LONG / 8
+
+    def test_in_parts_exports_are_the_same(
+        self, folders: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder, formats = folders[SHORT], ("bvh", "amass", "wham")
+        export_result(folder, folder / "parts", ExportSettings(formats))
+        monkeypatch.setattr("temporal_hmr.on_disk.FRAMES_AT_ONCE", LONG)
+        export_result(folder, folder / "whole", ExportSettings(formats))
+        for name in ("bvh/person_000.bvh", "amass/person_000_poses.npz", "wham_output.pkl"):
+            parts, whole = (folder / each / name for each in ("parts", "whole"))
+            assert parts.read_bytes() == whole.read_bytes(), name
+
+    def test_pages_and_edits_hardly_grow(self, folders: dict[int, Path]) -> None:
+        # At most so many poses fit into a page.
+        settings = PageSettings(megabytes=1.2)
+        for work in (
+            lambda folder: build_page(open_result(folder), None, "", settings),
+            lambda folder: edit_result(open_to_edit(folder), [step_of("rename", ["0=7"])]).save(
+                folder / "new"
+            ),
+        ):
+            (arrays, usual), (more, sizes) = (
+                taken(lambda folder=folder, work=work: work(folder)) for folder in folders.values()
+            )
+            assert more - arrays < 900 * (LONG // 2 - SHORT)
+            assert max(sizes - usual, default=0) < ROTATIONS * LONG / 8
+
+
+def test_a_world_is_found_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch, body) -> None:
+    motion = standing_up(motion_of(3 * AT_ONCE), body)
+    monkeypatch.setattr("temporal_hmr.world.foot_lock._ROWS_AT_ONCE", 100)
+    parts = find_world([motion], body, foot_lock=True)
+    for name in ("on_disk.FRAMES_AT_ONCE", "world.foot_lock._ROWS_AT_ONCE"):
+        monkeypatch.setattr(f"temporal_hmr.{name}", 1 << 16)
+    whole = find_world([motion], body, foot_lock=True)
+    assert not isinstance(parts, str) and not isinstance(whole, str), (parts, whole)
+    for one, other in zip(parts, whole, strict=True):
+        assert one.world is not None and other.world is not None
+        assert one.world.smpl.body_pose.untyped_storage().filename is not None
+        torch.testing.assert_close(
+            one.world.smpl.rotations(), other.world.smpl.rotations(), atol=1e-9, rtol=0
+        )
+        torch.testing.assert_close(
+            one.world.smpl.transl, other.world.smpl.transl, atol=1e-9, rtol=0
+        )
+
+
+def standing_up(motion: BodyMotion, body) -> BodyMotion:
+    """Somebody who moves a little, before a camera that is level."""
+    rotations = axis_angle_to_matrix(0.1 * matrix_to_axis_angle(motion.smpl.rotations()))
+    rotations[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ rotations[:, 0]
+    place = torch.tensor([0.0, 0.3, 4.0]).expand(len(motion), 3)
+    smpl = SmplParams.from_rotations(rotations, motion.smpl.betas, place)
+    keypoints = np.ones_like(motion.keypoints)
+    return replace(motion, smpl=smpl, joints=body.joints(smpl).numpy(), keypoints=keypoints)
 
 
 def test_motion_between_known_frames_takes_no_copy_of_all(posed: PosedBody) -> None:

@@ -365,10 +365,13 @@ def test_from_end_to_end_and_again(weights, tmp_path, capsys) -> None:
     assert person.stat().st_mtime_ns == written
     assert status("--focal", "200") == "done"
     assert status("--focal", "200", "--again") == "done"
-    # Alone, a video is tracked each time, and nothing is summed up.
+    # Alone, a video is treated alike, and nothing is summed up.
     (out / "summary.json").unlink()
     written = person.stat().st_mtime_ns
     assert leave(tmp_path / "walk.mp4", *settings, "--focal", "200") == 0
+    assert "finished before: say --again" in capsys.readouterr().out
+    assert person.stat().st_mtime_ns == written
+    assert leave(tmp_path / "walk.mp4", *settings, "--focal", "200", "--again") == 0
     shown = capsys.readouterr()
     assert shown.out == f"{out}/walk: 1 person in 2 frames\n"
     stages = [line.split(":")[0] for line in shown.err.splitlines()]

@@ -11,7 +11,7 @@ from full_disk import limited_files
 from result_motions import PROVENANCE, make_motion
 
 from temporal_hmr.errors import InputError
-from temporal_hmr.output.folder import check_folder, write_results
+from temporal_hmr.output.folder import check_folder, require_replaceable, write_results
 from temporal_hmr.output.npz import atomic_path, load_motion, save_motion
 from temporal_hmr.rotation import geodesic_angle
 from temporal_hmr.skeleton import COCO23
@@ -156,3 +156,27 @@ class TestResultFolder:
         with pytest.raises(InputError, match="No space left"):
             write_results(tmp_path / "a" / "b", [make_motion()], {}, PROVENANCE)
         assert list(tmp_path.iterdir()) == []
+
+
+class TestReplaceable:
+    """What `TrackResult.save` may write over."""
+
+    def results(self, folder: Path, **more: object) -> Path:
+        write_results(folder, [make_motion()], dict(more), PROVENANCE)
+        return folder
+
+    def test_results_of_the_same_video_are(self, tmp_path: Path) -> None:
+        require_replaceable(tmp_path / "absent", PROVENANCE.source_sha256)
+        require_replaceable(self.results(tmp_path), PROVENANCE.source_sha256)
+
+    def test_corrected_ones_are_not(self, tmp_path: Path) -> None:
+        """Known defect: corrections were lost without a word."""
+        folder = self.results(tmp_path, edits=[{"steps": ["--drop 1"]}])
+        with pytest.raises(
+            InputError, match=r"corrected results, .* \(--drop 1\): .*overwrite=True"
+        ):
+            require_replaceable(folder, PROVENANCE.source_sha256)
+
+    def test_nor_are_those_of_another_video(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="the results of another video"):
+            require_replaceable(self.results(tmp_path), "0" * 64)

@@ -106,7 +106,7 @@ class TestDelivers:
         assert leave(*words) == 0
         capsys.readouterr()
         detector.num_people = 0
-        assert leave(*words) == 0
+        assert leave(*words, "--again") == 0
         assert files_below(tmp_path / "out" / "walk") == ["result.json"]
         summary = json.loads((tmp_path / "out" / "walk" / "result.json").read_text())
         assert summary["people"] == []
@@ -189,7 +189,7 @@ class TestDelivers:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("temporal_hmr.output.overlay.Artist.draw", interrupt)
+        monkeypatch.setattr("temporal_hmr.output.overlay.Artist.draw_over", interrupt)
         assert leave(walk, "-o", tmp_path / "out", "--weights", weights) == 130
         folder = tmp_path / "out" / "walk"
         there = [name for name in files_below(folder) if not name.startswith("work")]

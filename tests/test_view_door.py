@@ -11,7 +11,7 @@ from viewer_results import CAMERA, COUNT, FPS, frames_of_video, image_folder, tw
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.command_line import run_door
-from temporal_hmr.output.overlay import write_video
+from temporal_hmr.output.encoding import write_video
 from temporal_hmr.view import main
 
 ROOT = Path(__file__).parents[1]

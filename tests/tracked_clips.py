@@ -15,7 +15,7 @@ from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.models.joint_motion import JointMotionConfig
 from temporal_hmr.motion import Person2D
-from temporal_hmr.output.overlay import write_video
+from temporal_hmr.output.encoding import write_video
 from temporal_hmr.skeleton import COCO23
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizerConfig
 from temporal_hmr.track import main

@@ -1,13 +1,13 @@
 """What is done to the pictures of a clip: read, looked at, drawn into; and all of it together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 import cv2
 
 from benchmarks.sample import HEIGHT, WIDTH, Sample, sample_720p
-from benchmarks.timing import Row, Settings, Timing, in_turn
+from benchmarks.timing import Row, Settings, Timing, Work, in_turn
 from temporal_hmr.body.load import load_body
 from temporal_hmr.native_output import silenced
 from temporal_hmr.output.overlay import Artist, OverlayStyle, write_overlay
@@ -18,6 +18,8 @@ from temporal_hmr.video import Frame, open_clip
 _SIZE = f"{WIDTH} x {HEIGHT}"
 _ROUNDS_OF_CLIPS = 3
 """What takes seconds is not done more often."""
+_FRAMES_OF_TEN_SECONDS = 300
+_ALONE = {"detector": "the detector alone", "Pose": "mediapipe's Pose"}
 
 
 def decode(settings: Settings) -> list[Row]:
@@ -122,33 +124,56 @@ def end_to_end(settings: Settings) -> list[Row]:
     """`track` with its files, with the overlay and without, against looking for people alone.
 
     Once with our way of doing that, which finds everybody, and once with mediapipe's, which finds
-    one. The weights and the body are read anew each time: that is a row of its own.
+    one; then in a clip of ten seconds, of which opening is a smaller part. The weights and the body
+    are read anew each time: that is a row of its own.
     """
     sample = sample_720p(settings.folder)
     ways = {
-        "track": lambda: _track(sample, settings, render=True),
-        "no overlay": lambda: _track(sample, settings, render=False),
-        "detector": lambda: _detect(sample.path),
+        **_whole_ways(sample, settings),
         "Pose": lambda: _follow_one(sample.path),
         "opening": lambda: prepare_job(sample.path, _settings(settings)),
     }
     taken = in_turn(ways, _fewer(settings))
-    count, opening = len(sample.clip), taken["opening"]
-    rows = [
-        Row("end_to_end", name, count, "frame", taken[name], against, taken[alone], note)
-        for name in ("track", "no overlay")
-        for alone, against in (("detector", "the detector alone"), ("Pose", "mediapipe's Pose"))
-        for note in [bars(count, taken[name], taken[alone])]
-    ]
+    opening = taken["opening"]
+    rows = _whole_rows(len(sample.clip), taken, ("detector", "Pose"))
     note = f"{median(opening.cpu):.2f} s of CPU, part of all of the above"
-    return [*rows, Row("end_to_end", "reading weights and body", 1, "video", opening, note=note)]
+    rows.append(Row("end_to_end", "reading weights and body", 1, "video", opening, note=note))
+    longer = sample_720p(settings.folder, _FRAMES_OF_TEN_SECONDS)
+    taken = in_turn(_whole_ways(longer, settings), _fewer(settings))
+    return rows + _whole_rows(len(longer.clip), taken, ("detector",))
+
+
+def _whole_ways(sample: Sample, settings: Settings) -> dict[str, Work]:
+    return {
+        "track": lambda: _track(sample, settings, render=True),
+        "no overlay": lambda: _track(sample, settings, render=False),
+        "detector": lambda: _detect(sample.path),
+    }
+
+
+def _whole_rows(count: int, taken: Mapping[str, Timing], alone: Sequence[str]) -> list[Row]:
+    return [
+        Row(
+            part="end_to_end",
+            work=f"{name}, {count} frames",
+            amount=count,
+            unit="frame",
+            ours=taken[name],
+            against=_ALONE[only],
+            theirs=taken[only],
+            note=bars(count, taken[name], taken[only]),
+        )
+        for name in ("track", "no overlay")
+        for only in alone
+    ]
 
 
 def _track(sample: Sample, settings: Settings, render: bool) -> None:
     result = track_video(sample.path, _settings(settings))
-    result.save(settings.folder / "bodies")
+    bodies = settings.folder / sample.path.stem
+    result.save(bodies)
     if render:
-        result.render(settings.folder / "bodies")
+        result.render(bodies)
 
 
 def _settings(settings: Settings) -> TrackSettings:

@@ -9,11 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Int
+from numpy import ndarray
 
 from temporal_hmr.camera import Camera
 from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.output.encoding import write_video
 from temporal_hmr.output.npz import load_motion
-from temporal_hmr.output.overlay import write_video
 from temporal_hmr.video import Clip, Frame, open_clip
 
 WIDTH, HEIGHT = 1280, 720
@@ -43,34 +45,41 @@ class Sample:
 def sample_720p(folder: Path, frames: int | None = None) -> Sample:
     """The clip, its outermost columns drawn out to the sides, written into the folder.
 
-    `frames` says how many of its frames, from the first on; None takes all.
+    `frames` says how many, from the first on, and back and forth where it has no more; None takes
+    each once.
     """
-    original = open_clip(ASSETS / "sample.mp4")
+    original, truth = open_clip(ASSETS / "sample.mp4"), load_motion(TRUTH)
+    order = forth_and_back(len(original), frames)
     left = (WIDTH - original.width) // 2
     right = WIDTH - original.width - left
-    path = folder / "sample_720p.mp4"
+    path = folder / f"sample_720p_{len(order)}.mp4"
+    shown = [frame.image for frame in islice(original, int(order.max()) + 1)]
     images = (
-        cv2.copyMakeBorder(frame.image, 0, 0, left, right, cv2.BORDER_REPLICATE)
-        for frame in islice(original, frames)
+        cv2.copyMakeBorder(shown[number], 0, 0, left, right, cv2.BORDER_REPLICATE)
+        for number in order
     )
     write_video(images, original.fps, path)
     clip = open_clip(path)
-    truth = load_motion(TRUTH)
     shift = np.array([left, 0, left, 0], np.float32)
     keypoints = truth.keypoints.copy()
     keypoints[..., 0] += left
     center = truth.camera.center + torch.tensor([float(left), 0.0])
-    kept = slice(len(clip))
     motion = replace(
         truth,
-        frames=truth.frames[kept],
-        times=truth.times[kept],
-        smpl=truth.smpl[kept],
-        joints=truth.joints[kept],
+        frames=np.arange(len(order)),
+        times=clip.times,
+        smpl=truth.smpl[order],
+        joints=truth.joints[order],
         camera=Camera(truth.camera.focal, center, WIDTH, HEIGHT),
-        boxes=(truth.boxes + shift)[kept],
-        keypoints=keypoints[kept],
-        observed=truth.observed[kept],
-        confidence=truth.confidence[kept],
+        boxes=(truth.boxes + shift)[order],
+        keypoints=keypoints[order],
+        observed=truth.observed[order],
+        confidence=truth.confidence[order],
     )
     return Sample(path, clip, motion)
+
+
+def forth_and_back(count: int, frames: int | None) -> Int[ndarray, "frames"]:
+    """Numbers below `count`, up and down again and again, neither end twice in a row."""
+    once = np.arange(count)
+    return np.resize(np.concatenate([once, once[-2:0:-1]]), count if frames is None else frames)

@@ -1,7 +1,9 @@
 """Bodies anew for those whose sightings were corrected, as the result they stand in was made."""
 
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -14,8 +16,10 @@ from temporal_hmr.device import choose_device
 from temporal_hmr.editing.result import Result
 from temporal_hmr.errors import InputError
 from temporal_hmr.given.lens import straight_clip, told_lens
+from temporal_hmr.journal import Journal
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.on_disk import scratch
 from temporal_hmr.recover import default_weights, load_model, recover
 from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.tracking import body_digest, digest
@@ -52,18 +56,31 @@ def recovered(
     body = result_body(result, settings.body)
     clip = _clip(model, result, settings.video)
     fit = Reprojection() if result.settings.get("refine", True) else None
-    return [
-        recover(
-            model,
-            body,
-            track,
-            first.camera,
-            first.fps,
-            images=None if clip is None else _up_to(clip, int(track.frames[-1])),
-            fit=fit,
-        )
-        for track in Stage("recovering", settings.progress).track(tracks, len(tracks), "person")
-    ]
+    stage = Stage("recovering", settings.progress)
+    with _journal() as journal:
+        return [
+            recover(
+                model,
+                body,
+                track,
+                first.camera,
+                first.fps,
+                images=None if clip is None else _up_to(clip, int(track.frames[-1])),
+                fit=fit,
+                journal=journal,
+            )
+            for track in stage.track(tracks, len(tracks), "person")
+        ]
+
+
+@contextmanager
+def _journal() -> Iterator[Journal | None]:
+    """One that nobody keeps, for the disk beside it; None where there is none."""
+    if scratch() is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "bodies", "") as journal:
+        yield journal
 
 
 def result_body(result: Result, path: Path | None) -> BodyModel:

@@ -12,6 +12,7 @@ from temporal_hmr.archive import read_arrays
 from temporal_hmr.errors import InputError
 from temporal_hmr.interchange.ours import read_ours, stated_provenance
 from temporal_hmr.motion import BodyMotion, Track
+from temporal_hmr.on_disk import copied, let_go, scratch
 from temporal_hmr.output.folder import SUMMARY
 from temporal_hmr.output.former import bring_back
 from temporal_hmr.output.npz import SCHEMA_VERSION, Provenance, load_motion
@@ -68,12 +69,13 @@ def open_result(folder: Path) -> Result:
 def track_of(motion: BodyMotion) -> Track:
     """What was seen of somebody, of which their motion was made."""
     seen = motion.observed
+    keypoints = motion.keypoints
     return Track(
         person_id=motion.person_id,
         frames=motion.frames[seen],
         times=motion.times[seen],
         boxes=motion.boxes[seen],
-        keypoints=motion.keypoints[seen],
+        keypoints=keypoints if seen.all() else copied(keypoints[seen], scratch()),
         skeleton=motion.skeleton,
         looked_at=motion.frames,
         looked_at_times=motion.times,
@@ -141,7 +143,7 @@ def _provenance(path: Path, summary: dict[str, Any]) -> Provenance:
 def _person(folder: Path, told: dict[str, Any], provenance: Provenance) -> Person:
     file = folder / told["file"]
     read_ours(file)
-    motion = load_motion(file)
+    motion = load_motion(file, scratch())
     meta = json.loads(str(read_arrays(file, lambda names: ["meta"])["meta"]))
     if any(meta.get(name) != value for name, value in _stated(provenance).items()):
         raise InputError(
@@ -165,6 +167,7 @@ def _check_arrays(file: Path, motion: BodyMotion) -> None:
         (not np.isfinite(motion.keypoints).all(), "finite keypoints2d"),
         (not motion.observed.any(), "any frame in which the person was seen"),
     )
+    let_go(motion.keypoints)
     for bad, what in wrong:
         if bad:
             raise InputError(f"{file} has not {what}; track the video again")

@@ -15,6 +15,7 @@ from numpy import ndarray
 from temporal_hmr.editing.frame_times import FrameTimes
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import Track
+from temporal_hmr.on_disk import copied, let_go, scratch
 
 PREFERENCES = ("surer", "first")
 """Whose sighting counts where merged people were seen at once: that of the higher mean confidence
@@ -131,9 +132,11 @@ def swap(
 def same_sightings(first: Track, second: Track) -> bool:
     """Whether the same was seen of both, whatever their numbers."""
     names = ("frames", "times", "boxes", "keypoints")
-    return first.skeleton == second.skeleton and all(
+    same = first.skeleton == second.skeleton and all(
         np.array_equal(getattr(first, name), getattr(second, name)) for name in names
     )
+    let_go(first.keypoints, second.keypoints)
+    return same
 
 
 def _named(tracks: Sequence[Track], person: int) -> Track:
@@ -149,9 +152,11 @@ def _in_order(tracks: Sequence[Track]) -> list[Track]:
 
 
 def _rows(track: Track, rows: Bool[ndarray, "T"] | Int[ndarray, "n"]) -> Track:
-    """Some of its sightings."""
-    names = ("frames", "times", "boxes", "keypoints")
-    return replace(track, **{name: getattr(track, name)[rows] for name in names})
+    """Some of its sightings; the keypoints on the disk."""
+    arrays = {name: getattr(track, name)[rows] for name in ("frames", "times", "boxes")}
+    keypoints = copied(track.keypoints[rows], scratch())
+    let_go(track.keypoints)
+    return replace(track, **arrays, keypoints=keypoints)
 
 
 def _joined(parts: Sequence[Track]) -> Track:
@@ -161,6 +166,7 @@ def _joined(parts: Sequence[Track]) -> Track:
         raise InputError(f"people of unlike keypoints cannot become one: {names}")
     names = ("frames", "times", "boxes", "keypoints")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    arrays["keypoints"] = copied(arrays["keypoints"], scratch())
     return replace(parts[0], **arrays)
 
 

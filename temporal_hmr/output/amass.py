@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from temporal_hmr.output.exported import Exported
-from temporal_hmr.output.npz import atomic_path
+from temporal_hmr.on_disk import chunks, scratch, zeros
+from temporal_hmr.output.exported import Exported, in_axes
+from temporal_hmr.output.npz import atomic_path, write_arrays
 
 _NUMBERS, _BODY_NUMBERS = 156, 66
 _SHAPES, _SOFT_TISSUES = 16, 8
@@ -24,11 +25,11 @@ Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 def write_amass(person: Exported, path: Path) -> None:
     """Write one person, without pickles. Raises `InputError` if the place cannot be written to."""
     upright = person.at_even_times(person.standing())
-    turn = upright.transl.new_tensor(Z_UP)
-    smpl = person.body.transform(upright, turn, torch.zeros_like(upright.transl[0]))
+    smpl = in_axes(person.body, upright, upright.transl.new_tensor(Z_UP))
     count = len(smpl.transl)
-    poses = np.zeros((count, _NUMBERS))
-    poses[:, :_BODY_NUMBERS] = smpl.poses()[:, :_BODY_NUMBERS].numpy()
+    poses = zeros((count, _NUMBERS), scratch(), torch.float64).numpy()
+    for part in chunks(count, poses, smpl.body_pose):
+        poses[part, :_BODY_NUMBERS] = smpl[part].poses()[:, :_BODY_NUMBERS].numpy()
     betas = np.zeros(_SHAPES)
     betas[: person.smpl_betas.shape[1]] = person.smpl_betas.mean(0)
     arrays = {
@@ -41,5 +42,5 @@ def write_amass(person: Exported, path: Path) -> None:
         "mocap_frame_rate": np.array(person.fps),
         "start_time": np.array(person.times[0]),
     }
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    with atomic_path(path) as temporary:
+        write_arrays(arrays, temporary)

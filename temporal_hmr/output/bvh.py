@@ -10,6 +10,7 @@ person's first to their last: BVH knows no other times.
 """
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.params import SmplParams
+from temporal_hmr.on_disk import chunks
 from temporal_hmr.output.exported import Exported
 from temporal_hmr.output.formats import UNITS
 from temporal_hmr.output.npz import atomic_path
@@ -36,25 +39,40 @@ def write_bvh(person: Exported, path: Path, unit: str = "cm") -> None:
     smpl = person.at_even_times(person.standing())
     rest = person.body.rest_joints(smpl.betas[0])
     places = (rest[0] + smpl.transl).numpy() * scale
-    angles = euler_angles(smpl.rotations().numpy())
     offsets, ends = rest.numpy() * scale, _ends(person.body, rest.numpy()) * scale
     lines = ["HIERARCHY", *_joint(0, offsets, ends), "MOTION", f"Frames: {len(places)}"]
     lines.append(f"Frame Time: {1 / person.fps:.8f}")
-    order = _depth_first(0)
-    rows = np.concatenate([places, angles[:, order].reshape(len(places), -1)], 1)
-    line = " ".join(["%.6f"] * rows.shape[1])
-    lines += [line % tuple(row) for row in rows.tolist()]
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="ascii") as file:
+        file.write("\n".join(lines) + "\n")
+        for row in _rows(smpl, places):
+            file.write(" ".join(["%.6f"] * len(row)) % row + "\n")
 
 
-def euler_angles(rotations: Float[ndarray, "T J 3 3"]) -> Float[ndarray, "T J 3"]:
-    """Degrees about z, x, y with R = Rz Rx Ry; each follows on from the frame before."""
+def _rows(smpl: SmplParams, places: Float[ndarray, "T 3"]) -> Iterator[tuple[float, ...]]:
+    """The numbers of each frame."""
+    order, before = _depth_first(0), None
+    for part in chunks(len(places), smpl.body_pose):
+        angles = euler_angles(smpl[part].rotations().numpy(), before)
+        before = angles[-1]
+        rows = np.concatenate([places[part], angles[:, order].reshape(len(angles), -1)], 1)
+        yield from map(tuple, rows.tolist())
+
+
+def euler_angles(
+    rotations: Float[ndarray, "T J 3 3"], before: Float[ndarray, "J 3"] | None = None
+) -> Float[ndarray, "T J 3"]:
+    """Degrees about z, x, y with R = Rz Rx Ry; each follows on from the frame before.
+
+    `before` has the angles of the frame before the first.
+    """
     with warnings.catch_warnings():
         # Where x is 90 degrees z and y turn about one axis: any split of theirs is right.
         warnings.filterwarnings("ignore", message="Gimbal lock")
         turns = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_euler("ZXY", degrees=True)
-    return np.unwrap(turns.reshape(*rotations.shape[:2], 3), period=360, axis=0)
+    angles = turns.reshape(*rotations.shape[:2], 3)
+    if before is None:
+        return np.unwrap(angles, period=360, axis=0)
+    return np.unwrap(np.concatenate([before[None], angles]), period=360, axis=0)[1:]
 
 
 def _joint(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from temporal_hmr.body.load import OPEN_BODY
 from temporal_hmr.body.model import BodyModel
@@ -20,6 +21,7 @@ from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import PredictedMotion
+from temporal_hmr.on_disk import chunks, scratch, zeros
 from temporal_hmr.rotation import interpolate
 
 TURN = (1.0, -1.0, -1.0)
@@ -106,18 +108,28 @@ class Exported:
         after = np.searchsorted(self.times, wanted).clip(1, len(self) - 1)
         steps = self.times[after] - self.times[after - 1]
         fraction = torch.from_numpy((wanted - self.times[after - 1]) / steps)
-        first, second = smpl[after - 1], smpl[after]
-        turned = interpolate(
-            first.rotations(), second.rotations(), fraction[:, None].expand(-1, 24)
-        )
-        transl = torch.lerp(first.transl, second.transl, fraction[:, None])
-        return SmplParams.from_rotations(turned, first.betas, transl)
+        turned = zeros((count, 24, 3, 3), scratch(), smpl.transl.dtype)
+        transl = smpl.transl.new_zeros(count, 3)
+        for part in chunks(count, turned, smpl.body_pose):
+            first, second, share = smpl[after[part] - 1], smpl[after[part]], fraction[part, None]
+            rotations = first.rotations(), second.rotations()
+            turned[part] = interpolate(*rotations, share.expand(-1, 24))
+            transl[part] = torch.lerp(first.transl, second.transl, share)
+        return SmplParams.from_rotations(turned, smpl.betas[:1].expand(count, -1), transl)
 
 
 def half_turned(body: BodyModel, smpl: SmplParams) -> SmplParams:
     """Between OpenCV's axes and those with y up and z towards the viewer; its own inverse."""
-    turn = torch.diag(smpl.transl.new_tensor(TURN))
-    return body.transform(smpl, turn, torch.zeros_like(smpl.transl[0]))
+    return in_axes(body, smpl, torch.diag(smpl.transl.new_tensor(TURN)))
+
+
+def in_axes(body: BodyModel, smpl: SmplParams, turn: Float[Tensor, "3 3"]) -> SmplParams:
+    """In axes that are turned; some frames at a time, as all rotations may lie on the disk."""
+    orient, transl = torch.empty_like(smpl.global_orient), torch.empty_like(smpl.transl)
+    for part in chunks(len(transl), smpl.body_pose):
+        turned = body.transform(smpl[part], turn, torch.zeros_like(transl[0]))
+        orient[part], transl[part] = turned.global_orient, turned.transl
+    return SmplParams(orient, smpl.body_pose, smpl.betas, transl)
 
 
 def exported(
@@ -164,13 +176,15 @@ def _check(motion: PredictedMotion) -> None:
     for smpl in (motion.smpl, motion.world):
         if smpl is None:
             continue
-        numbers = torch.cat([smpl.poses(), smpl.betas, smpl.transl], 1)
-        finite = numbers.isfinite().all(1)
-        if not finite.all():
-            frame = motion.frames[int(finite.int().argmin())]
-            raise InputError(
-                f"{motion.name} has numbers that are not finite in frame {frame}: export another "
-                "result, or take the frame out of it"
-            )
+        for part in chunks(len(motion), smpl.body_pose):
+            some = smpl[part]
+            numbers = torch.cat([some.poses(), some.betas, some.transl], 1)
+            finite = numbers.isfinite().all(1)
+            if not finite.all():
+                frame = motion.frames[part][int(finite.int().argmin())]
+                raise InputError(
+                    f"{motion.name} has numbers that are not finite in frame {frame}: export "
+                    "another result, or take the frame out of it"
+                )
     if motion.times is not None and (np.diff(motion.times) <= 0).any():
         raise InputError(f"{motion.name} has times that do not increase: track the video again")

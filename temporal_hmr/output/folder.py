@@ -48,14 +48,38 @@ def check_folder(folder: Path, source_sha256: str) -> None:
             f"cannot write to {folder}: {existing}: {error.strerror}; choose another place with "
             "--output-dir"
         ) from error
+    other = _another_source(folder, source_sha256)
+    if other is not None:
+        raise InputError(
+            f"{folder} holds the results of another video ({other}); choose another place with "
+            "--output-dir, or move them away"
+        )
+
+
+def require_replaceable(folder: Path, source_sha256: str) -> None:
+    """Raise `InputError` if `folder` has results that nothing would bring back.
+
+    Those are results of another source, and such as were corrected.
+    """
+    other, edits = _another_source(folder, source_sha256), corrections(folder)
+    if other is None and not edits:
+        return
+    what = "corrected results" if edits else f"the results of another video ({other})"
+    lost = f" ({' '.join(edits)})" if edits else ""
+    raise InputError(
+        f"{folder} holds {what}, which would be lost{lost}: choose another folder, or say "
+        "overwrite=True"
+    )
+
+
+def _another_source(folder: Path, source_sha256: str) -> str | None:
+    """The name of the other video whose results lie in a folder, None if they are of none."""
     previous = _read_summary(folder)
     if previous is None and (folder / SUMMARY).exists():
         previous = _told_by_people(folder)
-    if previous is not None and previous.get("source_sha256") != source_sha256:
-        raise InputError(
-            f"{folder} holds the results of another video ({previous.get('source')}); choose "
-            "another place with --output-dir, or move them away"
-        )
+    if previous is None or previous.get("source_sha256") == source_sha256:
+        return None
+    return str(previous.get("source"))
 
 
 def finished_results(folder: Path, provenance: Provenance) -> dict[str, Any] | None:

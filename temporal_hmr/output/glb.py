@@ -23,7 +23,9 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
+from temporal_hmr.on_disk import chunks, scratch, zeros
 from temporal_hmr.output.correctives import Correctives, principal_correctives
 from temporal_hmr.output.exported import Exported
 from temporal_hmr.output.gltf_file import INDICES, VERTICES, GltfFile
@@ -98,19 +100,19 @@ class _Figure:
         person, file = self._person, self._file
         correctives = principal_correctives(person.body, self._smpl)
         # The first frame's: what viewers show that do not play.
-        quaternions = continuous(matrix_to_quaternion(self._smpl.rotations()).numpy())
+        first = continuous(matrix_to_quaternion(self._smpl[:1].rotations()).numpy())[0]
         places = (self._rest[0] + self._smpl.transl).numpy()
-        joints = self._add_joints(quaternions[0], places[0])
+        joints = self._add_joints(first, places[0])
         about = {"person_id": person.person_id, "first_frame": int(person.frames[0])}
         body = self._add_body(joints, correctives)
         root = file.node(root=True, name=person.name, children=[joints[0]], extras=about)
-        times = file.array(_float32(person.times), bounds=True)
-        for joint, keys in zip(joints, quaternions.swapaxes(0, 1), strict=True):
-            file.animate(joint, "rotation", times, file.array(_float32(keys)))
-        file.animate(joints[0], "translation", times, file.array(_float32(places)))
+        times = file.array(person.times, bounds=True)
+        for joint, keys in zip(joints, turns(self._smpl), strict=True):
+            file.animate(joint, "rotation", times, file.array(keys))
+        file.animate(joints[0], "translation", times, file.array(places))
         if correctives.weights.numel():
             keys = correctives.weights.reshape(-1).numpy()
-            file.animate(body, "weights", times, file.array(_float32(keys)))
+            file.animate(body, "weights", times, file.array(keys))
         self._hide(root, span)
 
     def _add_joints(
@@ -137,12 +139,12 @@ class _Figure:
         inverse = np.tile(np.eye(4), (len(joints), 1, 1))
         inverse[:, :3, 3] = -self._rest.numpy()
         # Matrices are stored column by column.
-        matrices = file.array(_float32(inverse.swapaxes(1, 2)))
+        matrices = file.array(inverse.swapaxes(1, 2))
         file.gltf.skins.append(
             pygltflib.Skin(name=name, joints=joints, inverseBindMatrices=matrices)
         )
         targets = [
-            pygltflib.Attributes(POSITION=file.array(_float32(target), VERTICES, bounds=True))
+            pygltflib.Attributes(POSITION=file.array(target, VERTICES, bounds=True))
             for target in correctives.targets.numpy()
         ]
         primitive = pygltflib.Primitive(
@@ -170,8 +172,8 @@ class _Figure:
         # A vertex of no triangle has none, and glTF wants unit lengths.
         normals[np.linalg.norm(normals, axis=1) < 0.5] = (0.0, 1.0, 0.0)
         attributes = {
-            "POSITION": file.array(_float32(vertices), VERTICES, bounds=True),
-            "NORMAL": file.array(_float32(normals), VERTICES),
+            "POSITION": file.array(vertices, VERTICES, bounds=True),
+            "NORMAL": file.array(normals, VERTICES),
         }
         for number, (joints, weights) in enumerate(influences(body)):
             attributes[f"JOINTS_{number}"] = file.array(joints, VERTICES)
@@ -198,7 +200,7 @@ class _Figure:
         times, shown = presence(self._person, span)
         if not shown.all():
             scales = np.repeat(shown[:, None].astype(np.float32), 3, axis=1)
-            keys = self._file.array(_float32(times), bounds=True)
+            keys = self._file.array(times, bounds=True)
             self._file.animate(root, "scale", keys, self._file.array(scales), steps=True)
 
 
@@ -212,7 +214,7 @@ def influences(body: BodyModel) -> list[tuple[UInt8[ndarray, "V 4"], Float[ndarr
     return [
         (
             joints[:, begin : begin + _PER_SET].numpy().astype(np.uint8),
-            _float32(weights[:, begin : begin + _PER_SET].numpy()),
+            weights[:, begin : begin + _PER_SET].numpy().astype(np.float32),
         )
         for begin in range(0, count, _PER_SET)
     ]
@@ -242,16 +244,26 @@ def presence(
     return np.array(times), np.array(shown)
 
 
-def continuous(quaternions: Float[ndarray, "T J 4"]) -> Float[ndarray, "T J 4"]:
+def turns(smpl: SmplParams) -> Float[ndarray, "24 T 4"]:
+    """The keys of each joint, of all frames together as `continuous` has them; on the disk."""
+    count = len(smpl.transl)
+    keys, before = zeros((24, count, 4), scratch()).numpy(), None
+    for part in chunks(count, keys, smpl.body_pose):
+        some = matrix_to_quaternion(smpl[part].rotations()).numpy()
+        turned = continuous(some, before)
+        keys[:, part], before = turned.swapaxes(0, 1), turned[-1]
+    return keys
+
+
+def continuous(
+    quaternions: Float[ndarray, "T J 4"], before: Float[ndarray, "J 4"] | None = None
+) -> Float[ndarray, "T J 4"]:
     """Scalar-first quaternions as glTF has them, scalar last, with signs that never jump.
 
-    q and -q are one rotation, but the way from q to -q' is the long one around.
+    q and -q are one rotation, but the way from q to -q' is the long one around. `before` is what
+    was made of the frame before.
     """
     last = np.roll(quaternions, -1, axis=-1)
-    products = (last[1:] * last[:-1]).sum(-1, keepdims=True)
-    signs = np.cumprod(np.where(products < 0, -1.0, 1.0), axis=0)
-    return np.concatenate([last[:1], last[1:] * signs])
-
-
-def _float32(values: ndarray) -> Float[ndarray, "..."]:
-    return np.asarray(values, np.float32)
+    known = np.concatenate([last[:1] if before is None else before[None], last])
+    products = (known[1:] * known[:-1]).sum(-1, keepdims=True)
+    return last * np.cumprod(np.where(products < 0, -1.0, 1.0), axis=0)

@@ -6,10 +6,8 @@ own mesh, whose triangles those tools know. Where a world is asked for and the r
 is the camera's frame with y up, which is the world of a level camera that stands still.
 """
 
-import io
-import pickle
-import pickletools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +18,14 @@ from numpy import ndarray
 from temporal_hmr.body.load import SMPL_VERTICES
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.errors import InputError
+from temporal_hmr.on_disk import chunks, scratch, zeros
 from temporal_hmr.output.exported import Exported
 from temporal_hmr.output.npz import atomic_path
+from temporal_hmr.output.pickled import InParts, write_pickle
 
 _GVHMR_BODY = slice(3, 66)
 _BOX_MARGIN = 1.1
 """VIBE's crops are so much larger than the person's box."""
-_PROTOCOL = 3
-"""The newest in which names are written out, so that they can be those that every numpy knows."""
-_NEW, _OLD = "numpy._core.", "numpy.core."
 
 
 def write_wham(people: Sequence[Exported], path: Path) -> None:
@@ -37,10 +34,10 @@ def write_wham(people: Sequence[Exported], path: Path) -> None:
     for person in people:
         world = person.standing()
         contents[person.person_id] = {
-            "pose": _float32(person.smpl.poses()),
-            "trans": _float32(person.smpl.transl),
-            "pose_world": _float32(world.poses()),
-            "trans_world": _float32(world.transl),
+            "pose": _poses(person.smpl),
+            "trans": person.smpl.transl.float().numpy(),
+            "pose_world": _poses(world),
+            "trans_world": world.transl.float().numpy(),
             "betas": np.asarray(person.smpl_betas, np.float32),
             **_vertices(person, person.smpl),
             "frame_ids": person.frames,
@@ -59,12 +56,11 @@ def write_vibe(people: Sequence[Exported], path: Path) -> None:
     for person in people:
         boxes = _square_boxes(person)
         cameras = _weak_perspective(person, boxes)
-        unplaced = person.smpl.map(torch.clone)
-        unplaced.transl.zero_()
+        unplaced = replace(person.smpl, transl=torch.zeros_like(person.smpl.transl))
         contents[person.person_id] = {
             **cameras,
             **_vertices(person, unplaced),
-            "pose": _float32(person.smpl.poses()),
+            "pose": _poses(person.smpl),
             "betas": np.asarray(person.smpl_betas, np.float32),
             "joints2d": None,
             "bboxes": boxes,
@@ -92,14 +88,13 @@ def write_gvhmr(person: Exported, path: Path) -> None:
 
 
 def _gvhmr_params(person: Exported, smpl: SmplParams) -> dict[str, torch.Tensor]:
-    poses = smpl.poses()
-    parts = {
-        "body_pose": poses[:, _GVHMR_BODY],
-        "betas": torch.as_tensor(person.smpl_betas),
-        "global_orient": poses[:, :3],
-        "transl": smpl.transl,
-    }
-    return {name: part.float().clone() for name, part in parts.items()}
+    count = len(smpl.transl)
+    body_pose, orient = (zeros((count, width), scratch()) for width in (63, 3))
+    for part in chunks(count, body_pose, smpl.body_pose):
+        poses = smpl[part].poses()
+        body_pose[part], orient[part] = poses[:, _GVHMR_BODY], poses[:, :3]
+    betas, transl = torch.as_tensor(person.smpl_betas).float(), smpl.transl.float().clone()
+    return {"body_pose": body_pose, "betas": betas, "global_orient": orient, "transl": transl}
 
 
 def _square_boxes(person: Exported) -> Float[ndarray, "T 4"]:
@@ -108,9 +103,11 @@ def _square_boxes(person: Exported) -> Float[ndarray, "T 4"]:
     boxes = person.boxes
     if boxes is None:
         matrix = torch.from_numpy(_camera_matrices(person))
-        joints = person.body.joints(person.smpl) @ matrix.mT
-        pixels = (joints[..., :2] / joints[..., 2:]).numpy()
-        boxes = np.concatenate([pixels.min(1), pixels.max(1)], 1)
+        boxes = np.empty((len(person), 4))
+        for part in chunks(len(person), person.smpl.body_pose):
+            joints = person.body.joints(person.smpl[part]) @ matrix[part].mT
+            pixels = (joints[..., :2] / joints[..., 2:]).numpy()
+            boxes[part] = np.concatenate([pixels.min(1), pixels.max(1)], 1)
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     side = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) * _BOX_MARGIN
     return np.concatenate([center, side, side], 1).astype(np.float64)
@@ -154,28 +151,14 @@ def _require_camera(person: Exported, whose: str) -> None:
         )
 
 
-def _vertices(person: Exported, smpl: SmplParams) -> dict[str, Float[ndarray, "T V 3"]]:
-    if len(person.body.v_template) != SMPL_VERTICES:
+def _vertices(person: Exported, smpl: SmplParams) -> dict[str, InParts]:
+    body = person.body
+    if len(body.v_template) != SMPL_VERTICES:
         return {}
-    return {"verts": _float32(person.body.vertices(smpl))}
+    shape = (len(smpl.transl), SMPL_VERTICES, 3)
+    return {"verts": InParts(shape, lambda rows: body.vertices(smpl[rows]).numpy(), smpl.body_pose)}
 
 
-def _float32(tensor: torch.Tensor) -> Float[ndarray, "..."]:
-    return tensor.float().numpy()
-
-
-def write_pickle(contents: object, path: Path) -> None:
-    """As a pickle that joblib and pickle load, with any numpy.
-
-    numpy 2 names its own functions by places that numpy 1 does not have; both know the older ones.
-    """
-    raw = pickle.dumps(contents, _PROTOCOL)
-    renamed, done = io.BytesIO(), 0
-    for opcode, argument, place in pickletools.genops(raw):
-        if place is not None and opcode.name == "GLOBAL" and str(argument).startswith(_NEW):
-            name = b"c" + str(argument).replace(" ", "\n").encode()
-            renamed.write(raw[done:place] + name.replace(_NEW.encode(), _OLD.encode()) + b"\n")
-            done = place + len(name) + 1
-    renamed.write(raw[done:])
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(renamed.getvalue())
+def _poses(smpl: SmplParams) -> InParts:
+    shape = (len(smpl.transl), 72)
+    return InParts(shape, lambda rows: smpl[rows].poses().numpy(), smpl.body_pose)

@@ -129,7 +129,7 @@ def save_motion(motion: BodyMotion, path: Path | str, provenance: Provenance) ->
     """
     path = Path(path)
     with atomic_path(path) as temporary:
-        _write(_arrays(motion, provenance, path.parent), temporary)
+        write_arrays(_arrays(motion, provenance, path.parent), temporary)
 
 
 def rewrite_motion(path: Path, motion: BodyMotion, to: Path, world_too: bool) -> None:
@@ -138,7 +138,7 @@ def rewrite_motion(path: Path, motion: BodyMotion, to: Path, world_too: bool) ->
     All else is the same bit by bit. Raises `InputError` if `to` cannot be written, or `path` is no
     plain npz.
     """
-    arrays = read_arrays(path, list)
+    arrays = read_arrays(path, list, partial(copied, folder=to.parent))
     arrays["track_id"] = np.array(motion.person_id)
     if world_too:
         arrays = {name: arrays[name] for name in arrays if name not in _WORLD_FIELDS}
@@ -147,11 +147,11 @@ def rewrite_motion(path: Path, motion: BodyMotion, to: Path, world_too: bool) ->
         meta.pop("world", None)
         arrays["meta"] = np.array(json.dumps(meta | _world_meta(motion)))
     with atomic_path(to) as temporary:
-        _write(arrays, temporary)
+        write_arrays(arrays, temporary)
 
 
-def _write(arrays: Mapping[str, ndarray], path: Path) -> None:
-    """As `numpy.savez_compressed` does, but some frames at a time."""
+def write_arrays(arrays: Mapping[str, ndarray], path: Path) -> None:
+    """As `numpy.savez_compressed` does, but some frames at a time; without pickles."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

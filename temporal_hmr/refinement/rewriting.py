@@ -22,8 +22,8 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.joblib_files import load_joblib
 from temporal_hmr.motion import PredictedMotion
-from temporal_hmr.output.layouts import write_pickle
 from temporal_hmr.output.npz import atomic_path
+from temporal_hmr.output.pickled import write_pickle
 from temporal_hmr.pickles import Unread
 from temporal_hmr.refinement.amass_file import BODY_NUMBERS
 from temporal_hmr.torch_files import load_tensors

@@ -1,5 +1,6 @@
 """Results of a file or a folder refined into another folder, in the layout they came in."""
 
+import json
 import logging
 import os
 import shutil
@@ -25,7 +26,7 @@ from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.output.amass import Z_UP
 from temporal_hmr.output.exported import TURN
-from temporal_hmr.output.folder import SUMMARY, made_folder
+from temporal_hmr.output.folder import SUMMARY, made_folder, seen_from, tracked_video
 from temporal_hmr.refinement.amass_file import SOURCE as AMASS
 from temporal_hmr.refinement.amass_file import is_amass, read_amass_motion
 from temporal_hmr.refinement.comparison import Comparison, change, smoothness
@@ -105,10 +106,21 @@ def refine_results(
             raise InputError(f"{result} has no result that could be refined")
         summary = {"source": result.resolve().name, "method": settings.method, "people": report}
         if (result / SUMMARY).is_file():
-            shutil.copy(result / SUMMARY, partial / SUMMARY)
+            _copy_summary(result, partial, folder)
         write_json(summary, partial / REPORT)
         _publish(partial, folder)
     return comparisons
+
+
+def _copy_summary(result: Path, partial: Path, folder: Path) -> None:
+    """With the way to the video as it is from the new folder."""
+    shutil.copy(result / SUMMARY, partial / SUMMARY)
+    video = tracked_video(result)
+    if video is not None:
+        summary = json.loads((partial / SUMMARY).read_text(encoding="utf-8"))
+        summary["source_path"] = seen_from(folder, video)
+        text = json.dumps(summary, indent=2) + "\n"
+        (partial / SUMMARY).write_text(text, encoding="utf-8")
 
 
 def check_folder(folder: Path, result: Path) -> None:

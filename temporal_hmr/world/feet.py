@@ -17,12 +17,12 @@ from scipy.ndimage import binary_closing, binary_opening, gaussian_filter1d
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.motion import BodyMotion
+from temporal_hmr.on_disk import chunks, copied, scratch, zeros
 from temporal_hmr.skeleton import COCO23, SMPL24
 
 SIDES = ("left", "right")
 _POINTS = ("big_toe", "small_toe", "heel")
 _FEET = [COCO23.indices(*(f"{side}_{point}" for point in _POINTS)) for side in SIDES]
-_BODIES_AT_ONCE = 2048
 
 _PARTS = (
     ("pelvis", "spine1", 0.142),
@@ -54,9 +54,9 @@ class Walker:
 
     motion: BodyMotion
     smpl: SmplParams
-    """The motion's, float64."""
+    """The motion's, float64; its rotations lie on the disk."""
     soles: Float[ndarray, "T 2 3 3"]
-    """Left and right: big toe, small toe, heel, on the skin."""
+    """Left and right: big toe, small toe, heel, on the skin; on the disk."""
     rest_heights: Float[ndarray, "3"]
     """Of these points above the sole, when the foot stands flat."""
     seen: Bool[ndarray, "T 2"]
@@ -75,21 +75,34 @@ class Walker:
 
 def walker(motion: BodyMotion, body: BodyModel) -> Walker:
     """Somebody's feet, on the body that the motion was made with, which computes in float64."""
-    smpl = motion.smpl.map(lambda tensor: tensor.detach().cpu().double())
-    points = sole_points(smpl, body)
+    smpl = in_double(motion.smpl)
+    points = copied(sole_points(smpl, body), scratch())
     ankles = motion.skeleton.indices(*(f"{side}_ankle" for side in SIDES))
     confidence = motion.keypoints[:, ankles, 2]
-    joints = np.asarray(motion.joints, np.float64)
+    mass, pelvis, left = (np.empty((len(motion), 3)) for _ in range(3))
+    for part in chunks(len(motion), motion.joints, smpl.body_pose):
+        joints = np.asarray(motion.joints[part], np.float64)
+        mass[part], pelvis[part] = _centre_of_mass(joints), joints[:, SMPL24.index("pelvis")]
+        left[part] = smpl.global_orient[part, :, 0].numpy()
     return Walker(
         motion=motion,
         smpl=smpl,
         soles=points,
         rest_heights=rest_heights(smpl, body),
         seen=(confidence > _SEEN) & motion.observed[:, None],
-        slow=_slow(points, joints[:, SMPL24.index("pelvis")], motion.times),
-        mass=_centre_of_mass(joints),
-        left=smpl.global_orient[..., 0].numpy(),
+        slow=_slow(points, pelvis, motion.times),
+        mass=mass,
+        left=left,
     )
+
+
+def in_double(smpl: SmplParams) -> SmplParams:
+    """The same numbers as float64, rotations on the disk."""
+    rotations = zeros((len(smpl.transl), 24, 3, 3), scratch(), torch.float64)
+    for part in chunks(len(rotations), rotations, smpl.body_pose):
+        rotations[part] = smpl[part].map(lambda tensor: tensor.detach().cpu()).rotations()
+    betas, transl = (each.detach().cpu().double() for each in (smpl.betas, smpl.transl))
+    return SmplParams.from_rotations(rotations, betas, transl)
 
 
 def _centre_of_mass(joints: Float[ndarray, "T 24 3"]) -> Float[ndarray, "T 3"]:
@@ -104,10 +117,8 @@ def _centre_of_mass(joints: Float[ndarray, "T 24 3"]) -> Float[ndarray, "T 3"]:
 def sole_points(smpl: SmplParams, body: BodyModel) -> Float[ndarray, "T 2 3 3"]:
     """Big toe, small toe and heel of both feet, in the frame that `smpl` is given in."""
     regressor = body.point_regressor(np.asarray(body.regressors["coco_feet"])[np.ravel(_FEET)])
-    blocks = [
-        body.regress(smpl[first : first + _BODIES_AT_ONCE], regressor)
-        for first in range(0, len(smpl.transl), _BODIES_AT_ONCE)
-    ]
+    parts = chunks(len(smpl.transl), smpl.body_pose)
+    blocks = [body.regress(smpl[part], regressor) for part in parts]
     return torch.cat(blocks).numpy().reshape(-1, 2, 3, 3)
 
 
@@ -128,12 +139,17 @@ def _slow(
     interval = float(np.median(np.diff(times)))
     depth = np.linalg.norm(pelvis, axis=-1)
     calm = smoothed(depth, _SMOOTH_DEPTH / interval) - depth
-    sight = points / np.linalg.norm(points, axis=-1, keepdims=True)
-    points = smoothed(points + calm[:, None, None, None] * sight, _SMOOTH / interval)
-    speed = np.gradient(points, times, axis=0)
-    along = (speed * sight).sum(-1)
-    across = np.linalg.norm(speed - along[..., None] * sight, axis=-1)
-    return (across < _STANDING_SPEED) & (np.abs(along) < _STANDING_SPEED_DEPTH)
+    slow = np.empty(points.shape[:3], bool)
+    for foot, place in np.ndindex(points.shape[1:3]):
+        point = points[:, foot, place]
+        sight = point / np.linalg.norm(point, axis=-1, keepdims=True)
+        point = smoothed(point + calm[:, None] * sight, _SMOOTH / interval)
+        speed = np.gradient(point, times, axis=0)
+        along = (speed * sight).sum(-1)
+        across = np.linalg.norm(speed - along[:, None] * sight, axis=-1)
+        stands = (across < _STANDING_SPEED) & (np.abs(along) < _STANDING_SPEED_DEPTH)
+        slow[:, foot, place] = stands
+    return slow
 
 
 def smoothed(values: Float[ndarray, "T *n"], sigma: float) -> Float[ndarray, "T *n"]:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from scipy.sparse import coo_array
-from scipy.sparse.linalg import spsolve
+from scipy.sparse import coo_array, csc_array
+from scipy.sparse.linalg import splu
 
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
@@ -33,6 +33,8 @@ _UNEVEN = 4.0
 """m/s^2; the acceleration of displacements across it."""
 _FADE = 0.08
 """Seconds; standard deviation over which legs take up and give back what is left."""
+_ROWS_AT_ONCE = 1 << 16
+"""Rows of a least-squares problem that are in memory before they are summed up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,16 +126,33 @@ class _Rows:
     """Rows of a sparse least-squares problem."""
 
     def __init__(self, unknowns: int) -> None:
-        self.unknowns, self.count = unknowns, 0
-        self.entries: list[tuple[ndarray, ndarray, ndarray]] = []
-        self.wanted: list[ndarray] = []
+        self._normal = csc_array((unknowns, unknowns))
+        self._vector = np.zeros(unknowns)
+        self._pending: list[tuple[ndarray, ndarray, ndarray, ndarray]] = []
+        self._count = 0
 
     def _add(self, columns: ndarray, values: ndarray, wanted: ndarray) -> None:
         """Rows of as many entries each as `columns` has columns."""
-        rows = self.count + np.repeat(np.arange(len(wanted)), columns.shape[1])
-        self.entries.append((rows, columns.ravel(), values.ravel()))
-        self.wanted.append(wanted)
-        self.count += len(wanted)
+        for first in range(0, len(wanted), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            count = len(wanted[part])
+            rows = self._count + np.repeat(np.arange(count), columns.shape[1])
+            entries = rows, columns[part].ravel(), values[part].ravel(), wanted[part]
+            self._pending.append(entries)
+            self._count += count
+            if self._count >= _ROWS_AT_ONCE:
+                self._take_in()
+
+    def _take_in(self) -> None:
+        """Into the normal equations: all rows together would take most of the room."""
+        if not self._pending:
+            return
+        rows, columns, values, wanted = map(np.concatenate, zip(*self._pending, strict=True))
+        shape = (self._count, len(self._vector))
+        matrix = coo_array((values, (rows, columns)), shape).tocsc()
+        self._normal = self._normal + matrix.T @ matrix
+        self._vector += matrix.T @ wanted
+        self._pending, self._count = [], 0
 
     def add_blocks(self, blocks: Float[ndarray, "T 3 3"]) -> None:
         """Each frame's displacement, times its block, ought to be zero."""
@@ -163,10 +182,13 @@ class _Rows:
 
     def solved(self) -> Float[ndarray, "unknowns"]:
         """By the normal equations, which are banded but for the anchors."""
-        rows, columns, values = (np.concatenate(parts) for parts in zip(*self.entries, strict=True))
-        matrix = coo_array((values, (rows, columns)), (self.count, self.unknowns)).tocsc()
-        wanted = matrix.T @ np.concatenate(self.wanted)
-        return np.asarray(spsolve((matrix.T @ matrix).tocsc(), wanted))
+        self._take_in()
+        # An order for symmetric matrices leaves half as much to be filled in.
+        symmetric = {"SymmetricMode": True}
+        factors = splu(
+            self._normal.tocsc(), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric
+        )
+        return np.asarray(factors.solve(self._vector))
 
 
 def _stances(contacts: Bool[ndarray, "T 2 3"]) -> list[tuple[int, int, int, int]]:

@@ -7,6 +7,7 @@ from numpy import ndarray
 
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
+from temporal_hmr.on_disk import chunks, scratch, zeros
 from temporal_hmr.skeleton import SMPL24
 from temporal_hmr.world.feet import SIDES
 
@@ -18,7 +19,17 @@ def move_ankles(smpl: SmplParams, body: BodyModel, offsets: Float[ndarray, "T 2 
     """The same bodies with ankles (left, right) displaced by metres and feet turned as before.
 
     Knees stay in their planes. Where a leg is too short, the ankle goes as far as it reaches.
+    Rotations lie on the disk.
     """
+    rotations = zeros((len(offsets), len(SMPL24), 3, 3), scratch(), smpl.transl.dtype)
+    for part in chunks(len(rotations), rotations, smpl.body_pose):
+        rotations[part] = torch.from_numpy(_turned(smpl[part], body, offsets[part]))
+    return SmplParams.from_rotations(rotations, smpl.betas, smpl.transl)
+
+
+def _turned(
+    smpl: SmplParams, body: BodyModel, offsets: Float[ndarray, "T 2 3"]
+) -> Float[ndarray, "T 24 3 3"]:
     frames = body.transforms(smpl).numpy()
     turns, places = frames[..., :3].copy(), frames[..., 3]
     joints = [SMPL24.indices(*(f"{side}_{part}" for part in _PARTS)) for side in SIDES]
@@ -37,7 +48,7 @@ def move_ankles(smpl: SmplParams, body: BodyModel, offsets: Float[ndarray, "T 2 
         }
         for joint, parent in ((hip, turns[:, pelvis]), (knee, turned[hip]), (ankle, turned[knee])):
             rotations[:, joint] = parent.swapaxes(-1, -2) @ turned[joint]
-    return SmplParams.from_rotations(torch.from_numpy(rotations), smpl.betas, smpl.transl)
+    return rotations
 
 
 _PARTS = ("hip", "knee", "ankle")

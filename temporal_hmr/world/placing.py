@@ -16,6 +16,7 @@ from numpy import ndarray
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.motion import BodyMotion, InWorld
+from temporal_hmr.on_disk import chunks
 from temporal_hmr.world.feet import Walker, walker
 from temporal_hmr.world.foot_lock import Standing, steady
 from temporal_hmr.world.gravity import Footing, find_footing
@@ -132,6 +133,9 @@ def _stood(
     rotation = torch.from_numpy(world.rotation)
     pelvis = (scale * seen) @ rotation.T + torch.from_numpy(world.translation)
     pelvis[:, 1] += missing - (scale - 1.0) * own
-    stood = SmplParams(rotation @ smpl.global_orient, smpl.body_pose, smpl.betas, pelvis - rest)
+    orient = torch.empty_like(smpl.global_orient)
+    for part in chunks(len(orient), smpl.body_pose):
+        orient[part] = rotation @ smpl.global_orient[part]
+    stood = SmplParams(orient, smpl.body_pose, smpl.betas, pelvis - rest)
     contacts, times = footing.contacts[number], person.motion.times
     return steady(Standing(stood, contacts, times, world.translation), body, foot_lock)

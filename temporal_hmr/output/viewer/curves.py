@@ -1,11 +1,16 @@
 """How every joint moves: curves for an animator to look at, at the video's full frame rate."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from temporal_hmr.checks.timing import Clock
+from temporal_hmr.checks.parts import in_parts
+from temporal_hmr.checks.timing import derivative
+from temporal_hmr.on_disk import chunks, copied, scratch
 from temporal_hmr.output.viewer.result import Person
 from temporal_hmr.rotation import geodesic_angle
 from temporal_hmr.skeleton import SMPL24
@@ -23,16 +28,16 @@ def joint_curves(person: Person, fps: float) -> Curves:
     Speed, acceleration and jitter as `metrics` defines them, with the times of the frames in the
     place of a rate (`fps` is their mean), of each joint for itself, before the camera and relative
     to the pelvis. The angle, in degrees, is that of the joint's own rotation
-    from the zero pose (of the pelvis: from its first frame).
+    from the zero pose (of the pelvis: from its first frame). All of them lie on the disk.
     """
     curves: Curves = {}
-    rooted = person.joints - person.joints[:, [SMPL24.index("pelvis")]]
-    clock = person.clock(fps)
-    for space, joints in ((CAMERA, person.joints), (RELATIVE, rooted)):
-        curves[f"{SPEED} {space}"] = _speed(joints, clock)
-        curves[f"{ACCELERATION} {space}"] = np.linalg.norm(clock.derivative(joints, 2), axis=-1)
-        curves[f"{JITTER} {space}"] = np.linalg.norm(clock.derivative(joints, 3), axis=-1) / 10
-    curves[ANGLE] = _angles(person)
+    intervals = person.clock(fps).intervals
+    for space in (CAMERA, RELATIVE):
+        for name in _MEASURES:
+            measured = partial(_measured, name, space)
+            found = in_parts(measured, person.joints, intervals, reach=_REACH)
+            curves[f"{name} {space}"] = copied(found, scratch())
+    curves[ANGLE] = copied(_angles(person), scratch())
     return curves
 
 
@@ -49,16 +54,52 @@ def sampled(
     return np.where(np.isinf(peaks), np.nan, peaks)
 
 
-def _speed(joints: Float[ndarray, "T 24 3"], clock: Clock) -> Float[ndarray, "T 24"]:
+def _measured(
+    name: str, space: str, joints: Float[ndarray, "T 24 3"], intervals: Float[ndarray, "T"]
+) -> Float[ndarray, "T 24"]:
+    """Of some frames on end; those at the ends know too few others."""
+    if space == RELATIVE:
+        joints = joints - joints[:, [SMPL24.index("pelvis")]]
+    return _MEASURES[name](joints, intervals)
+
+
+def _speed(
+    joints: Float[ndarray, "T 24 3"], intervals: Float[ndarray, "T"]
+) -> Float[ndarray, "T 24"]:
     """From the frame before, as the checks date it."""
     speeds = np.full(joints.shape[:2], np.nan)
     sizes = np.linalg.norm(np.diff(joints, axis=0), axis=-1)
-    speeds[1:] = sizes / clock.intervals[1:, None]
+    speeds[1:] = sizes / intervals[1:, None]
     return speeds
 
 
+def _acceleration(
+    joints: Float[ndarray, "T 24 3"], intervals: Float[ndarray, "T"]
+) -> Float[ndarray, "T 24"]:
+    return np.linalg.norm(derivative(joints, intervals, 2), axis=-1)
+
+
+def _jitter(
+    joints: Float[ndarray, "T 24 3"], intervals: Float[ndarray, "T"]
+) -> Float[ndarray, "T 24"]:
+    return np.linalg.norm(derivative(joints, intervals, 3), axis=-1) / 10
+
+
+_MEASURES: dict[str, Callable[[ndarray, ndarray], ndarray]] = {
+    SPEED: _speed,
+    ACCELERATION: _acceleration,
+    JITTER: _jitter,
+}
+_REACH = 3
+"""Frames that any of them depends on, before and after."""
+
+
 def _angles(person: Person) -> Float[ndarray, "T 24"]:
-    rotations = person.smpl.rotations()
-    rest = torch.eye(3, dtype=rotations.dtype).repeat(len(SMPL24), 1, 1)
-    rest[SMPL24.index("pelvis")] = person.smpl.global_orient[0]
-    return np.degrees(geodesic_angle(rotations, rest.expand_as(rotations)).numpy())
+    smpl = person.smpl
+    rest = torch.eye(3, dtype=smpl.transl.dtype).repeat(len(SMPL24), 1, 1)
+    rest[SMPL24.index("pelvis")] = smpl.global_orient[0]
+    angles = np.empty((len(smpl.transl), len(SMPL24)))
+    for part in chunks(len(angles), smpl.body_pose):
+        rotations = smpl[part].rotations()
+        angles[part] = np.degrees(geodesic_angle(rotations, rest.expand_as(rotations)).numpy())
+    return angles

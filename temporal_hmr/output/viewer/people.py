@@ -4,18 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from temporal_hmr.body.model import BodyModel, pose_feature
-from temporal_hmr.body.params import SmplParams
 from temporal_hmr.checks.findings import Finding, Moment
+from temporal_hmr.checks.parts import in_parts
+from temporal_hmr.on_disk import chunks, let_go
 from temporal_hmr.output.overlay import person_color
 from temporal_hmr.output.viewer.arrays import Pack
 from temporal_hmr.output.viewer.curves import ANGLE, joint_curves, sampled
 from temporal_hmr.output.viewer.frames import Frames
 from temporal_hmr.output.viewer.result import Person
 from temporal_hmr.rotation import matrix_to_quaternion
+from temporal_hmr.skeleton import SMPL24
 
 ABSENT, FILLED_IN, SEEN, BROKEN = range(4)
 """What a person is in a frame; broken: with numbers that are not finite."""
@@ -96,7 +98,7 @@ def corrective_error(people: Sequence[Person]) -> float:
 
 def _pose_features(person: Person) -> Float[torch.Tensor, "n 207"]:
     """Of frames spread over the motion."""
-    finite = np.flatnonzero(np.isfinite(person.joints).all((1, 2)))
+    finite = np.flatnonzero(_finite(person))
     chosen = finite[np.unique(np.linspace(0, len(finite) - 1, _POSED).astype(int))[: len(finite)]]
     return pose_feature(person.smpl[torch.from_numpy(chosen)])
 
@@ -112,24 +114,32 @@ def _filled(person: Person) -> ndarray:
     return np.zeros(len(person.motion), bool) if filled is None else filled
 
 
+def _finite(person: Person) -> Bool[ndarray, "T"]:
+    return in_parts(lambda joints: np.isfinite(joints).all((1, 2)), person.joints)
+
+
 def _status(person: Person, rows: Int[ndarray, "n"]) -> ndarray:
-    finite = np.isfinite(person.joints).all((1, 2))
-    of_rows = np.where(finite, np.where(_filled(person), FILLED_IN, SEEN), BROKEN)
+    of_rows = np.where(_finite(person), np.where(_filled(person), FILLED_IN, SEEN), BROKEN)
     return np.where(rows < 0, ABSENT, of_rows[rows])
 
 
 def _add_motion(pack: Pack, person: Person, rows: Int[ndarray, "n"]) -> dict[str, object]:
     """Rotations relative to the parents (quaternions, scalar first), places, what was detected."""
-    smpl: SmplParams = person.smpl[torch.from_numpy(np.maximum(rows, 0))]
+    smpl, shown = person.smpl, torch.from_numpy(np.maximum(rows, 0))
+    quaternions = np.empty((len(rows), len(SMPL24), 4))
+    for part in chunks(len(rows), smpl.body_pose):
+        some = matrix_to_quaternion(smpl[shown[part]].rotations())
+        quaternions[part] = some.numpy()
     entry: dict[str, object] = {
-        "quaternions": pack.add(matrix_to_quaternion(smpl.rotations()).numpy(), "int16"),
-        "translations": pack.add(smpl.transl.numpy(), "float32"),
+        "quaternions": pack.add(quaternions, "int16"),
+        "translations": pack.add(smpl.transl[shown].numpy(), "float32"),
     }
     motion = person.motion
     if motion.boxes is not None:
         entry["boxes"] = pack.add(motion.boxes[rows], "float32")
     if motion.keypoints is not None and motion.skeleton is not None:
         keypoints = motion.keypoints[rows]
+        let_go(motion.keypoints)
         skeleton = motion.skeleton
         entry["keypoints"] = pack.add(keypoints[..., :2], "int16")
         entry["keypointConfidence"] = pack.add(np.round(255 * keypoints[..., 2]), "uint8")
@@ -150,6 +160,7 @@ def _add_curves(
         highest = frames.step > 1 and name != ANGLE
         shown[known] = sampled(values, rows[known], highest)
         numbers[name] = pack.add(shown, "float16")
+        let_go(values)
     return numbers
 
 

@@ -18,6 +18,7 @@ from temporal_hmr.checks.run import CheckSettings, PersonReport, check_people
 from temporal_hmr.checks.timing import Clock, frame_step
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import PredictedMotion
+from temporal_hmr.on_disk import chunks, scratch, zeros
 from temporal_hmr.skeleton import SMPL24
 
 
@@ -40,7 +41,7 @@ class Person:
     smpl: SmplParams
     """On that body, camera frame."""
     joints: Float[ndarray, "T 24 3"]
-    """Metres, camera frame."""
+    """Metres, camera frame; on the disk."""
     report: PersonReport
 
     def clock(self, fps: float) -> Clock:
@@ -108,9 +109,16 @@ def _person(file: Path, given: Given, report: PersonReport) -> Person:
         body=given.body,
         own_body=given.own_body,
         smpl=smpl,
-        joints=given.body.joints(smpl).numpy(),
+        joints=_joints(given.body, smpl),
         report=report,
     )
+
+
+def _joints(body: BodyModel, smpl: SmplParams) -> Float[ndarray, "T 24 3"]:
+    joints = zeros((len(smpl.transl), len(SMPL24), 3), scratch(), torch.float64).numpy()
+    for part in chunks(len(joints), joints, smpl.body_pose):
+        joints[part] = body.joints(smpl[part]).numpy()
+    return joints
 
 
 def _on_body(file: Path, given: Given) -> SmplParams:
@@ -125,5 +133,5 @@ def _on_body(file: Path, given: Given) -> SmplParams:
     joints = torch.from_numpy(np.asarray(_read(file, "joints3d"), np.float64))
     betas = torch.zeros_like(smpl.betas)
     pelvis = SMPL24.index("pelvis")
-    rest = given.body.rest_joints(betas)[:, pelvis]
+    rest = given.body.rest_joints(betas[:1])[:, pelvis]
     return replace(smpl, betas=betas, transl=joints[:, pelvis] - rest)

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from temporal_hmr.checks.plane import Ground, estimate_ground, soles
+from temporal_hmr.checks.parts import in_parts
+from temporal_hmr.checks.plane import Ground, estimate_ground, soles_of
 from temporal_hmr.checks.subject import Place, prepare
 from temporal_hmr.checks.thresholds import Thresholds
 from temporal_hmr.output.viewer.result import Person, Result
@@ -36,7 +37,8 @@ def set_stage(result: Result) -> Stage:
     places = [(person, _place(person, result)) for person in result.people]
     up, height, note = _ground(places, result.fps)
     pelvis = SMPL24.index("pelvis")
-    centre = np.nanmedian(np.concatenate([person.joints[:, pelvis] for person, _ in places]), 0)
+    pelvises = [in_parts(lambda each: each[:, pelvis], person.joints) for person, _ in places]
+    centre = np.nanmedian(np.concatenate(pelvises), 0)
     centre = np.nan_to_num(centre)
     towards_camera = _level(np.array([0.0, 0.0, -1.0]), up)
     axes = np.stack([np.cross(up, towards_camera), up, towards_camera])
@@ -62,11 +64,16 @@ def _ground(
         if isinstance(ground, Ground):
             note = f"The ground is laid under the feet of person {person.person_id}"
             return ground.normal, ground.height, f"{note}; others may float above it or sink."
-    heights = [(soles(place, _IMAGE_UP) @ _IMAGE_UP).min(1) for _, place in places]
+    heights = [_lowest(place) for _, place in places]
     known = np.concatenate(heights)
     known = known[np.isfinite(known)]
     height = float(np.quantile(known, _LOW)) if len(known) else 0.0
     return _IMAGE_UP, height, "The ground is a guess: level with the camera, under the lowest feet."
+
+
+def _lowest(place: Place) -> Float[ndarray, "T"]:
+    feet = soles_of(place, _IMAGE_UP)
+    return in_parts(lambda points: (feet(points) @ _IMAGE_UP).min(1), place.points)
 
 
 def _level(direction: Float[ndarray, "3"], up: Float[ndarray, "3"]) -> Float[ndarray, "3"]:
