@@ -54,7 +54,12 @@ def tracked(monkeypatch: pytest.MonkeyPatch, change=lambda motions: motions) -> 
     def answer(video: Path, settings: TrackSettings) -> SimpleNamespace:
         asked.append(settings)
         motions = change(truths(video))
-        return SimpleNamespace(motions=motions, save=lambda folder, overwrite: folder.mkdir(parents=True))
+
+        def save(folder: Path, overwrite: bool) -> None:
+            assert overwrite
+            folder.mkdir(parents=True)
+
+        return SimpleNamespace(motions=motions, save=save)
 
     monkeypatch.setattr(tracking, "track_video", answer)
     return asked
