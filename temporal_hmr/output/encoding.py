@@ -130,7 +130,7 @@ class _PyAvWriter:
         from av import VideoFrame
 
         # OpenCV converts in half the time.
-        planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
+        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), np.uint8)
         frame = VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts = self._count
         self._count += 1
