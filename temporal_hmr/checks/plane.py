@@ -57,13 +57,11 @@ class Ground:
         return np.linalg.norm(vectors - (vectors @ self.normal)[..., None] * self.normal, axis=-1)
 
 
-def soles(place: Place, normal: Float[ndarray, "3"]) -> Float[ndarray, "T 6 3"]:
-    """The foot points, each lowered by its height above the sole: level when a foot is flat."""
-    return in_parts(soles_of(place, normal), place.points)
-
-
 def soles_of(place: Place, normal: Float[ndarray, "3"]) -> Callable[[ndarray], ndarray]:
-    """The same of the points of some of the frames."""
+    """The foot points of some frames, each lowered by its height above the sole.
+
+    They are level when a foot is flat.
+    """
     lowered = place.rest_heights[FEET][:, None] * normal
     return lambda points: points[:, FEET] - lowered
 

@@ -51,18 +51,15 @@ class Clock:
         # Times in seconds must not make a tenth of one out of three thirtieths and a bit.
         return round(float(lasting), 9)
 
-    def derivative(self, values: Float[ndarray, "T *n"], order: int) -> Float[ndarray, "T *n"]:
-        """Of an order from 2 on, in 1/s^order: divided differences, which even times make plain.
-
-        Each stands at the middle one of its `order + 1` frames, rounded down; NaN at the ends.
-        """
-        return derivative(values, self.intervals, order)
-
 
 def derivative(
     values: Float[ndarray, "T *n"], intervals: Float[ndarray, "T"], order: int
 ) -> Float[ndarray, "T *n"]:
-    """As `Clock.derivative`, of frames whose intervals from the frame before are given."""
+    """Of an order from 2 on, in 1/s^order: divided differences, which even times make plain.
+
+    `intervals` are seconds from the frame before. Each difference stands at the middle one of its
+    `order + 1` frames, rounded down; NaN at the ends.
+    """
     found, full = values, np.full(values.shape, np.nan)
     count = len(values) - order
     if count <= 0:
