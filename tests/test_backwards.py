@@ -26,6 +26,12 @@ def person(x: float, confidence: float = 0.9) -> Person2D:
     return Person2D(box, keypoints, BLAZEPOSE23, 1.0)
 
 
+class Part(list[Frame]):
+    """Some frames of a film."""
+
+    damaged: tuple[int, ...] = ()
+
+
 @dataclass
 class Film:
     """Stands in for a clip; its images tell nothing but their number."""
@@ -33,11 +39,12 @@ class Film:
     width: int = 100
     height: int = 100
     held: list[int] = field(default_factory=list)
+    damaged: tuple[int, ...] = ()
 
-    def with_range(self, start: float, end: float) -> list[Frame]:
+    def with_range(self, start: float, end: float) -> Part:
         shown = [n for n in range(FRAMES) if start - 1e-6 <= n / FPS < end - 1e-6]
         self.held.append(len(shown))
-        return [Frame(n, n / FPS, np.full((4, 4, 3), n, np.uint8)) for n in shown]
+        return Part(Frame(n, n / FPS, np.full((4, 4, 3), n, np.uint8)) for n in shown)
 
 
 class Reader:
@@ -101,6 +108,16 @@ def test_nobody_is_followed_further_than_asked_for(longest, first):
     reader = Reader(lambda frame: [walking(frame)])
     (found,) = followed([track(0, range(20, 30), walking)], reader, longest=longest)
     assert found.frames[0] == first
+
+
+@pytest.mark.parametrize("seen", [range(20, 30), [3, 4, *range(20, 30)]])
+def test_nobody_is_followed_past_frames_that_cannot_be_read(seen):
+    """What stands in for those is a copy of the frame before them."""
+    reader = Reader(lambda frame: [walking(frame)])
+    film = Film(damaged=(9, 10))
+    (found,) = followed([track(0, seen, walking)], reader, film=film)
+    assert [frame for frame in found.frames if 4 < frame < 20] == list(range(11, 20))
+    assert not {9, 10} & set(reader.read)
 
 
 def test_nobody_is_followed_into_another_shot():
@@ -180,7 +197,7 @@ def test_where_everybody_is_known_no_image_is_asked_for():
 def test_frames_that_cannot_be_had_end_it():
     class Broken(Film):
         def with_range(self, start, end):
-            return [frame for frame in super().with_range(start, end) if frame.index > 11]
+            return Part(frame for frame in super().with_range(start, end) if frame.index > 11)
 
     reader = Reader(lambda frame: [walking(frame)])
     (found,) = followed([track(0, range(15, 30), walking)], reader, film=Broken())

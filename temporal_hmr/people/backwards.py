@@ -70,12 +70,14 @@ def follow_back(
     """The tracks with what could be read of them in the frames before each of their sights.
 
     `looked_at` are the numbers of all the clip's frames that were looked at, and their times in
-    seconds. Nobody is followed into an earlier shot; `cuts` are the numbers of frames that begin
-    one. Who turns out to be somebody whom another track lost before becomes one with them; people
-    are numbered from 0 then, in the order that they had. New keypoints lie in files of the folder.
+    seconds. Nobody is followed into an earlier shot, or past frames that cannot be read; `cuts`
+    are the numbers of frames that begin a shot. Who turns out to be somebody whom another track
+    lost before becomes one with them; people are numbered from 0 then, in the order that they had.
+    New keypoints lie in files of the folder.
     """
     frames, times = looked_at
-    trails = [trail for track in tracks for trail in _trails(track, frames, times, cuts, settings)]
+    begins = np.union1d(cuts, np.array(clip.damaged, int) + 1).astype(int)
+    trails = [t for track in tracks for t in _trails(track, frames, times, begins, settings)]
     company = _Company(tracks, trails, frames)
     at_once = max(settings.bytes_at_once // (3 * clip.width * clip.height), 1)
     waiting: dict[int, list[_Trail]] = {}
@@ -86,7 +88,9 @@ def follow_back(
         soon = [each for place in waiting if place > last - at_once for each in waiting[place]]
         first = max(last + 1 - at_once, min(trail.least for trail in soon))
         # A ten thousandth of a second is less than what lies between two frames.
-        shown = {f.index: f for f in clip.with_range(times[first], times[last] + 1e-4)}
+        part = clip.with_range(times[first], times[last] + 1e-4)
+        part.damaged = clip.damaged  # has been told
+        shown = {frame.index: frame for frame in part}
         for position in range(last, first - 1, -1):
             for trail in waiting.pop(position, []):
                 trail.go_on(shown.get(int(frames[position])), reader, company)
@@ -186,20 +190,24 @@ def _trails(
     track: Track,
     frames: Int[ndarray, "N"],
     times: Float[ndarray, "N"],
-    cuts: Int[ndarray, "C"],
+    begins: Int[ndarray, "B"],
     settings: BackwardSettings,
 ) -> Iterator[_Trail]:
-    """One for the first sight of a track, and for the first after each gap."""
+    """One for the first sight of a track, and for the first after each gap.
+
+    Nobody is followed past the frames whose numbers are `begins`.
+    """
     positions = np.searchsorted(frames, track.frames).tolist()
-    begins = cuts[cuts <= track.frames[0]]
-    shot = int(np.searchsorted(frames, begins[-1])) if len(begins) else 0
-    for earlier, position in pairwise([shot - 1, *positions]):
+    stops = np.searchsorted(frames, begins)
+    for earlier, position in pairwise([-1, *positions]):
         least = int(np.searchsorted(times, times[position] - settings.longest))
-        if position - 1 >= max(least, earlier + 1):
+        least = max([least, earlier + 1, *stops[stops <= position].tolist()[-1:]])
+        if position - 1 >= least:
             sight = _sight(track, int(frames[position]))
             assert sight is not None, "it is one of the track's"
-            before = _sight(track, int(frames[earlier])) if earlier + 1 > max(least, shot) else None
-            yield _Trail(track, sight, position, max(least, earlier + 1), before, settings)
+            closes = earlier >= 0 and least == earlier + 1
+            before = _sight(track, int(frames[earlier])) if closes else None
+            yield _Trail(track, sight, position, least, before, settings)
 
 
 def _sight(track: Track, frame: int) -> Person2D | None:
