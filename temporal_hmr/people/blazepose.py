@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
+from temporal_hmr.people.trimmed import trimmed_networks
 from temporal_hmr.skeleton import BLAZEPOSE33
 
 _DETECTION_GRAPH = """
@@ -97,20 +98,27 @@ class Landmarks:
 class BlazePose:
     """The two networks, ready to run. Use as a context manager, or `close` it.
 
-    Raises `InputError` if mediapipe is missing or of a version that lacks its graphs.
+    Raises `InputError` if mediapipe is missing or of a version that lacks its graphs, and if the
+    folder for temporary files cannot be written to.
     """
 
     def __init__(self, detects: bool = True) -> None:
         """Without `detects` it only reads, and opens in a third of the time."""
-        version = _load_mediapipe()
+        version, networks = _load_mediapipe()
         try:
             with silenced():
+                _look_for_networks(networks)
                 self._detection = _Graph(_DETECTION_GRAPH, "detections") if detects else None
-                self._landmark = _Graph(_LANDMARK_GRAPH, "landmarks", "alignment", _PRESENCE)
-        except (ValueError, RuntimeError, FileNotFoundError):
+                self._landmark = _landmark_graph(networks)
+        except (ValueError, RuntimeError):
             raise InputError(
                 f"mediapipe {version} lacks the pose graphs of 0.10.9; "
                 "run `pip install mediapipe==0.10.9`"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"cannot make mediapipe {version}'s networks ready: {error}; make room in the "
+                "folder for temporary files, or run `pip install mediapipe==0.10.9`"
             ) from None
 
     def __enter__(self) -> "BlazePose":
@@ -213,19 +221,33 @@ def _pixels(landmarks: Any, image: ImagePacket) -> Float[ndarray, "n 4"]:
     )
 
 
-def _load_mediapipe() -> str:
-    """Import mediapipe, let it look for its networks in its own folder, and tell its version."""
+def _load_mediapipe() -> tuple[str, Path]:
+    """Import mediapipe, and tell its version and the folder that its networks are in."""
     try:
         with silenced():
             import mediapipe
-            from mediapipe.python._framework_bindings import resource_util
     except ImportError:
         raise InputError(
             "finding people needs mediapipe, and mediapipe 0.10.9 has wheels for Python 3.8-3.11 "
             "only; use Python 3.10 or 3.11 and run `pip install mediapipe==0.10.9`"
         ) from None
-    resource_util.set_resource_dir(str(Path(mediapipe.__file__).parent.parent))
-    return mediapipe.__version__
+    return mediapipe.__version__, Path(mediapipe.__file__).parent.parent
+
+
+def _look_for_networks(folder: Path) -> None:
+    """Let mediapipe take those of the graphs that are opened from now on from there."""
+    from mediapipe.python._framework_bindings import resource_util
+
+    resource_util.set_resource_dir(str(folder))
+
+
+def _landmark_graph(networks: Path) -> "_Graph":
+    with trimmed_networks(networks) as trimmed:
+        _look_for_networks(trimmed)
+        try:
+            return _Graph(_LANDMARK_GRAPH, "landmarks", "alignment", _PRESENCE)
+        finally:
+            _look_for_networks(networks)
 
 
 class _Graph:
