@@ -96,6 +96,14 @@ def test_thirty_frames_a_second_have_two_tiles_and_one_whole_frame_in_four(peopl
         assert counts == [1, 0, 1, 1] and whole == [False, False, False, True]
 
 
+def test_after_two_seconds_there_are_half_as_many_looks(people) -> None:
+    found = looks(people, shown(30, 0, 60 + 32))
+    assert sum(map(len, found[28:60])) == 24 and sum(map(len, found[60:])) == 12
+    assert {SIZE} < {each for seen in found[60:] for each in seen}, "at all of it and at parts"
+    people.restore(None)
+    assert sum(map(len, looks(people, shown(30, 0, 33))[1:])) == 24, "as at the beginning"
+
+
 @pytest.mark.parametrize("fps", [60, 120, 240])
 def test_more_frames_a_second_mean_no_more_looks(people, fps: int) -> None:
     few = sum(map(len, looks(people, shown(30, 0, 60))))
@@ -105,7 +113,7 @@ def test_more_frames_a_second_mean_no_more_looks(people, fps: int) -> None:
 
 
 def test_few_frames_a_second_have_a_look_each(people) -> None:
-    found = looks(people, shown(10, 0, 20))
+    found = looks(people, shown(5, 0, 20))
     assert all(len(each) == 1 for each in found[1:])
 
 
@@ -118,12 +126,13 @@ def test_with_nobody_left_the_whole_frame_is_looked_at_at_once(people) -> None:
 
 @pytest.mark.parametrize("fps", [25, 60])
 def test_who_goes_on_from_a_state_looks_where_and_when_the_other_would_have(people, fps) -> None:
+    stop = 3 * fps
     looks(people, shown(fps, 0, 17))
     state = json.loads(json.dumps(people.state()))
-    expected = looks(people, shown(fps, 17, 60))
+    expected = looks(people, shown(fps, 17, stop))
     end = people.state()
     people.restore(state)
-    assert looks(people, shown(fps, 17, 60)) == expected
+    assert looks(people, shown(fps, 17, stop)) == expected
     assert people.state() == end
 
 

@@ -50,6 +50,9 @@ class DetectionSettings:
     whole_looks_apart: float = 0.1
     """The same of looks at the whole frame, which seldom shows anybody whom it did not show before.
     """
+    calm_after: float = 2.0
+    """Seconds of a shot after which looks are twice as far apart: who comes later is found a little
+    later, and followed back (`people.backwards`)."""
     mirrored: bool = True
     """Whether those who are followed are read in the frame's mirror image, too, and keypoints that
     are elsewhere there are believed less: twice the work, for two cores at a time."""
@@ -98,12 +101,13 @@ class MediapipePeople:
         """What is taken from frame to frame, in words and numbers that JSON knows."""
         followed = [body.told() for body in self._followed]
         looks = {"looks": self._looks, "looked": self._looked, "whole": self._looked_at_whole}
-        return {"bodies": followed, "time": self._last_time, **looks}
+        return {"bodies": followed, "begun": self._begun, "time": self._last_time, **looks}
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Go on as after the frame of that state; from None as at the beginning of a clip."""
         told = state or {}
         self._followed = [_Followed.of(*body) for body in told.get("bodies", [])]
+        self._begun: float | None = told.get("begun")
         self._last_time: float | None = told.get("time")
         self._looks = told.get("looks", 0)
         self._looked, self._looked_at_whole = (
@@ -120,6 +124,8 @@ class MediapipePeople:
         if last is None or not 0 < frame.time - last <= self._settings.follow_for:
             self.restore(None)
         self._last_time = self._now = frame.time
+        if self._begun is None:
+            self._begun = frame.time
 
         packet = ImagePacket.of(frame.image)
         alone = self._each_alone(frame.image)
@@ -231,10 +237,12 @@ class MediapipePeople:
 
     def _squares(self, shape: tuple[int, ...], company: bool) -> list[_Square]:
         """Where to look for others in this frame, besides around somebody who is painted out."""
-        turn, whole = self._looks, self._now - self._looked_at_whole
+        turn = self._looks
         if company and turn and turn % 2 == 0:
-            rested = self._rested() and whole >= self._settings.whole_looks_apart
-            return [None] if rested else []
+            whole = self._now - self._looked_at_whole >= self._slowly(
+                self._settings.whole_looks_apart
+            )
+            return [None] if whole and self._rested() else []
         if company and (turn % 4 == 3 or not self._rested()):
             return []
         tiles = _tiles(shape[1], shape[0], self._settings.tile_shares)
@@ -244,7 +252,12 @@ class MediapipePeople:
 
     def _rested(self) -> bool:
         """Whether the last look for others is long enough ago."""
-        return self._now - self._looked >= self._settings.looks_apart
+        return self._now - self._looked >= self._slowly(self._settings.looks_apart)
+
+    def _slowly(self, seconds: float) -> float:
+        """How far apart looks are by now that are so far apart at first."""
+        assert self._begun is not None, "there is a frame"
+        return seconds if self._now - self._begun < self._settings.calm_after else 2 * seconds
 
     def _look(self, image: _Image, packet: ImagePacket, square: _Square) -> list[_Seen]:
         """What the detector sees in a square of an image; `packet` is that of the whole frame."""
