@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.signal import savgol_filter
 
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.errors import InputError
@@ -69,6 +68,8 @@ def savitzky_golay_smpl(smpl: SmplParams, window: int = 11, order: int = 2) -> S
     window = min(window, longest)
     if window <= order:
         return smpl
+    from scipy.signal import savgol_filter  # which takes its time to import
+
     return _filtered(smpl, lambda values: np.asarray(savgol_filter(values, window, order, axis=0)))
 
 
