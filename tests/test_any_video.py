@@ -305,6 +305,17 @@ class TestCuts:
             views.append(view)
         assert cuts(views) == []
 
+    def test_large_pictures_are_judged_as_small_ones(self) -> None:
+        """Of which not every point is looked at."""
+        random = np.random.default_rng(1)
+        shots = [[np.roll(scene(number), 4 * step, 1) for step in range(5)] for number in range(4)]
+        large = [cv2.resize(image, (1920, 1080)) for shot in shots for image in shot]
+        noisy = [
+            np.clip(image + random.normal(0, 20, image.shape), 0, 255).astype(np.uint8)
+            for image in large
+        ]
+        assert cuts(large) == cuts(noisy) == [5, 10, 15]
+
     def test_snow_is_none(self) -> None:
         random = np.random.default_rng(0)
         assert cuts(list(random.integers(0, 255, (9, 90, 160, 3), np.uint8))) == []

@@ -30,6 +30,10 @@ class ShotSettings:
     """Grey levels: frames of less say nothing (a flash, black between two scenes)."""
 
 
+_DENSE = 8
+"""Points along each side of what becomes a point of a thumbnail."""
+
+
 class CutDetector:
     """Shown the frames of a clip in their order, tells which begin another shot."""
 
@@ -46,7 +50,7 @@ class CutDetector:
         last, self._last = self._last, look
         if last is None:
             return False
-        like = _likeness(look, last)
+        like = _likeness(look, last, self._settings.shot_above)
         cut = self._in_shot and like < self._settings.cut_below
         self._in_shot = like > self._settings.shot_above
         return cut
@@ -56,6 +60,10 @@ def _look(image: UInt8[ndarray, "H W 3"], side: int) -> tuple[Float[ndarray, "h 
     """A thumbnail of local contrast, and the mean contrast in grey levels."""
     scale = side / max(image.shape[:2])
     height, width = (max(round(length * scale), 8) for length in image.shape[:2])
+    # Of large pictures, sixty-four points for each of the thumbnail's are enough.
+    dense = (_DENSE * width, _DENSE * height)
+    if dense[0] < image.shape[1]:
+        image = cv2.resize(image, dense, interpolation=cv2.INTER_NEAREST)
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     difference = grey - cv2.blur(grey, (9, 9))
@@ -64,13 +72,22 @@ def _look(image: UInt8[ndarray, "H W 3"], side: int) -> tuple[Float[ndarray, "h 
     return difference / (contrast + 4), float(contrast.mean())
 
 
-def _likeness(look: Float[ndarray, "h w"], last: Float[ndarray, "h w"]) -> float:
-    """Of five parts, a quarter of the picture each, the median of the best correlation anywhere."""
+def _likeness(look: Float[ndarray, "h w"], last: Float[ndarray, "h w"], enough: float) -> float:
+    """Of five parts, a quarter of the picture each, the median of the best correlation anywhere.
+
+    If they are more alike than `enough` at the places where they are, that is not improved on.
+    """
     height, width = look.shape
     down, across = height // 2, width // 2
     corners = [(0, 0), (0, width - across), (height - down, 0), (height - down, width - across)]
-    found = [
-        cv2.matchTemplate(last, look[y : y + down, x : x + across], cv2.TM_CCOEFF_NORMED).max()
-        for y, x in [(height // 4, width // 4), *corners]
+    parts = [
+        (slice(y, y + down), slice(x, x + across)) for y, x in [(height // 4, width // 4), *corners]
     ]
-    return float(np.median(found))
+    in_place = [_best_match(last[part], look[part]) for part in parts]
+    if np.median(in_place) > enough:
+        return float(np.median(in_place))
+    return float(np.median([_best_match(last, look[part]) for part in parts]))
+
+
+def _best_match(picture: Float[ndarray, "h w"], part: Float[ndarray, "hp wp"]) -> float:
+    return float(cv2.matchTemplate(picture, part, cv2.TM_CCOEFF_NORMED).max())
