@@ -1,15 +1,20 @@
-"""PyAV, where it is installed: for what the FFmpeg inside decord and OpenCV cannot decode (AV1)."""
+"""PyAV, where it is installed: frames one after the other, AV1 (which others cannot decode) too.
+
+decord knows best which frames a file has, and jumps among them; but shown one after the other they
+pile up in its memory, a thousand and more of them, while whoever asked for the first looks at it.
+"""
 
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from temporal_hmr.decoding import usable
+from temporal_hmr.decoding import decord_images, usable
 from temporal_hmr.native_output import silenced
 
 _CODECS = {"av01": "AV1", "AV01": "AV1"}
@@ -39,15 +44,90 @@ def av_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
 
 def av_images(path: Path, first: int = 0) -> Iterator[tuple[float, UInt8[ndarray, "H W 3"]]]:
     """Presentation time (s) and upright RGB image of every frame from `first` to end or break."""
+    to_rgb = None
     for time, frame in islice(_decoded(path), first, None):
-        image = frame.to_ndarray(format="rgb24")
+        to_rgb = to_rgb or _ToRgb(frame.width, frame.height)
+        yield time, to_rgb.image(frame)
+
+
+def streamed_images(
+    path: Path, times: Float[ndarray, "N"], first: int, stop: int
+) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+    """Number and upright RGB image of the frames from `first` to `stop - 1` that can be decoded.
+
+    They are told by their presentation times, of which `times` (s) has those of all frames. decord
+    reads them, up to a break, where there is no PyAV or it finds other times.
+    """
+    found = False
+    for number, image in _by_time(path, times, first):
+        if number >= stop:
+            return
+        found = True
+        yield number, image
+    if not found:
+        yield from enumerate(decord_images(path, first, stop), first)
+
+
+def _by_time(
+    path: Path, times: Float[ndarray, "N"], first: int
+) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+    if first == 0:
+        yield from _numbered(_decoded(path), times, 0)
+        return
+    jumped = _numbered(_decoded(path, float(times[first])), times, first)
+    landed = next(jumped, None)
+    if landed is not None and landed[0] == first:
+        yield landed
+        yield from jumped
+    else:  # behind what was asked for, or nowhere: files may not say well where frames are
+        yield from _numbered(_decoded(path), times, first)
+
+
+def _numbered(
+    decoded: Iterator[tuple[float, Any]], times: Float[ndarray, "N"], first: int
+) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+    to_rgb, following = None, first
+    tolerance = 0.5 * float(np.median(np.diff(times))) if len(times) > 1 else np.inf
+    for time, frame in decoded:
+        number = following if np.isnan(time) else _nearest(times, time)
+        if not np.isnan(time) and abs(times[number] - time) > tolerance:
+            return
+        if number < following:
+            continue
+        to_rgb = to_rgb or _ToRgb(frame.width, frame.height)
+        yield number, to_rgb.image(frame)
+        following = number + 1
+
+
+def _nearest(times: Float[ndarray, "N"], time: float) -> int:
+    """Which of the times (s), that increase, is nearest."""
+    after = int(np.searchsorted(times, time).clip(1, max(len(times) - 1, 1)))
+    return (
+        after if after < len(times) and times[after] - time < time - times[after - 1] else after - 1
+    )
+
+
+class _ToRgb:
+    """Makes upright RGB images of decoded frames, made ready once for all of them."""
+
+    def __init__(self, width: int, height: int) -> None:
+        """As they are stored; what has another size is resized to this one."""
+        from av.video.reformatter import VideoReformatter
+
+        self._reformatter, self._size = VideoReformatter(), (width, height)
+
+    def image(self, frame: Any) -> UInt8[ndarray, "H W 3"]:
+        image = self._reformatter.reformat(frame, *self._size, format="rgb24").to_ndarray()
         # PyAV tells the turn anticlockwise that puts the picture upright.
         turned = np.rot90(image, round(getattr(frame, "rotation", 0) / 90))
-        yield time, np.ascontiguousarray(turned)
+        return np.ascontiguousarray(turned)
 
 
-def _decoded(path: Path) -> Iterator:
-    """Time (s, NaN if the file does not say) and frame, over damage, to the end or the break."""
+def _decoded(path: Path, begin: float | None = None) -> Iterator[tuple[float, Any]]:
+    """Time (s, NaN if the file does not say) and frame, over damage, to the end or the break.
+
+    With `begin` from a frame on that is not after that time.
+    """
     try:
         from av import open as open_container
         from av.error import FFmpegError
@@ -55,7 +135,11 @@ def _decoded(path: Path) -> Iterator:
         return
     try:
         with open_container(str(path.resolve())) as container:
-            for packet in container.demux(video=0):
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if begin is not None:
+                container.seek(int(begin / stream.time_base), stream=stream)
+            for packet in container.demux(stream):
                 try:
                     frames = packet.decode()
                 except FFmpegError:

@@ -1,9 +1,10 @@
 """Clips: upright RGB frames with presentation times, streamed from a video or a folder of images.
 
-Videos are read by decord, or by OpenCV or PyAV where decord cannot be used, which the log tells. A
-video that breaks off (decord refuses those, or stops some frames early) is read on by OpenCV up to
-the break, and the clip then says that it was broken. Damage in the middle costs the frames that it
-hit: the picture before stands in for them, numbers and times stay what they are.
+decord tells which frames a video has, and PyAV reads them. Where decord cannot be used, which the
+log tells, OpenCV or PyAV does both; without PyAV decord does. A video that breaks off (decord
+refuses those) is read on by OpenCV up to the break, and the clip then says that it was broken.
+Damage in the middle costs the frames that it hit: the picture before stands in for them, numbers
+and times stay what they are.
 """
 
 import logging
@@ -24,13 +25,12 @@ from temporal_hmr.damage import numbers_in_avi, told_damage, told_gaps, told_ima
 from temporal_hmr.decoding import (
     announced,
     decord_facts,
-    decord_images,
     is_cut_short,
     opencv_facts,
     opencv_images,
     pixel_aspect,
 )
-from temporal_hmr.decoding_av import av_facts, av_images, codec_of
+from temporal_hmr.decoding_av import av_facts, av_images, codec_of, streamed_images
 from temporal_hmr.errors import InputError
 from temporal_hmr.images import IMAGE_SUFFIXES, first_readable, image_or_none, images_in
 
@@ -81,8 +81,11 @@ class Clip(ABC):
 
     def __len__(self) -> int:
         """How many frames iterating should deliver; fewer come if the video breaks off."""
-        first, stop = self._range()
-        return len(range(first, stop, self.stride))
+        return len(self.indices())
+
+    def indices(self) -> range:
+        """Of those frames in the whole video."""
+        return range(*self._range(), self.stride)
 
     def __iter__(self) -> Iterator[Frame]:
         first, stop = self._range()
@@ -257,9 +260,9 @@ class _VideoFile(Clip):
                 yield int(index), image
             return
         following = first
-        for image in decord_images(self.path, first, stop):
-            yield following, image
-            following += 1
+        for index, image in streamed_images(self.path, self.times, first, stop):
+            yield index, image
+            following = index + 1
         if following < stop:
             yield from self._remaining_images(following, stop)
 
@@ -287,7 +290,7 @@ class _VideoFile(Clip):
 def _open_video(path: Path) -> Clip:
     reader, facts, image = "decord", decord_facts(path), None
     if facts is not None:
-        image = next(decord_images(path, 0, 1), None)
+        image = next((image for _, image in streamed_images(path, facts[0], 0, 1)), None)
     if facts is None:
         reader, facts = "OpenCV", opencv_facts(path)
     if facts is None:

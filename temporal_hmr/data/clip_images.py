@@ -13,7 +13,8 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from temporal_hmr.data.sequence import Sequence, ShardFrames
-from temporal_hmr.decoding import decord_images
+from temporal_hmr.decoding import decord_facts
+from temporal_hmr.decoding_av import streamed_images
 from temporal_hmr.errors import InputError
 from temporal_hmr.images import decode_image, read_image
 
@@ -127,8 +128,9 @@ def _from_video(
     if not numbers:
         return
     path, first = image_of(sequence, wanted[0])[0], min(numbers)
-    if path.is_file():
-        for number, image in enumerate(decord_images(path, first, max(numbers) + 1), first):
+    facts = decord_facts(path) if path.is_file() else None
+    if facts is not None and first < len(facts[0]):
+        for number, image in streamed_images(path, facts[0], first, max(numbers) + 1):
             if (frame := numbers.pop(number, None)) is None:
                 continue
             turned = _upright(sequence, image)
