@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from temporal_hmr.data.sequence import Sequence, ShardFrames
-from temporal_hmr.decoding import decord_facts
+from temporal_hmr.decoding import decord_facts, decord_images
 from temporal_hmr.decoding_av import streamed_images
 from temporal_hmr.errors import InputError
 from temporal_hmr.images import decode_image, read_image
@@ -128,9 +128,8 @@ def _from_video(
     if not numbers:
         return
     path, first = image_of(sequence, wanted[0])[0], min(numbers)
-    facts = decord_facts(path) if path.is_file() else None
-    if facts is not None and first < len(facts[0]):
-        for number, image in streamed_images(path, facts[0], first, max(numbers) + 1):
+    if path.is_file():
+        for number, image in _video_images(path, first, max(numbers) + 1):
             if (frame := numbers.pop(number, None)) is None:
                 continue
             turned = _upright(sequence, image)
@@ -139,6 +138,15 @@ def _from_video(
     for number in numbers:
         reason = "breaks off before it" if path.is_file() else "is not there"
         unreadable.add((path, number), f"frame {number} of {path}: the video {reason}")
+
+
+def _video_images(
+    path: Path, first: int, stop: int
+) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+    facts = decord_facts(path)
+    if facts is None or first >= len(facts[0]):
+        return enumerate(decord_images(path, first, stop), first)
+    return streamed_images(path, facts[0], first, stop)
 
 
 def _from_shard(
