@@ -4,7 +4,6 @@ It pays where most of the work is outside the interpreter: decoding, drawing, en
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from queue import Full, Queue
 from threading import Event, Thread
 from typing import Any, Generic, TypeVar
@@ -77,22 +76,3 @@ class Ahead(Generic[Item]):
                 return
             except Full:
                 continue
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """OpenCV and torch use no further threads of their own meanwhile, in all of the process.
-
-    For threads that share the cores as it is: waiting for one another is work, too.
-    """
-    import cv2
-    import torch
-
-    before = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before[0])
-        torch.set_num_threads(before[1])

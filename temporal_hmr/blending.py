@@ -18,6 +18,9 @@ from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.on_disk import chunks, let_go, zeros
 from temporal_hmr.rotation import interpolate, nearest_rotation
 
+_NEARLY_STRAIGHT = 3e-4
+"""Of R'R - I, whose square is lost among the digits of float32."""
+
 
 class _Sum:
     """Windows added up frame by frame, each fading out towards its ends."""
@@ -90,13 +93,26 @@ class Blend:
         for part in chunks(total.frames, total.rotations):
             # The chordal mean: a sum of rotations, brought back to the nearest rotation.
             there = covered[part, None, None, None]
-            whole = torch.where(there, total.rotations[part], torch.eye(3))
-            total.rotations[part] = nearest_rotation(whole)
+            mean = total.rotations[part] / total.weight[part, None, None, None]
+            total.rotations[part] = _straightened(torch.where(there, mean, torch.eye(3)))
         total.pelvis /= total.weight.clamp(min=torch.finfo().tiny)[:, None]
         _bridge(total.rotations, total.pelvis, covered)
         betas = (total.betas / total.weight.sum())[None]
         transl = total.pelvis - self.posed.cpu().pelvis_at_rest(betas)
         return SmplParams.from_rotations(total.rotations, betas.expand(total.frames, 10), transl)
+
+
+def _straightened(means: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
+    """The nearest rotations to means of rotations, most of which are of one or of much the same.
+
+    Those are straight after one step of Newton and Schulz, whose error is the square of what it
+    was (Higham, "Functions of matrices", 8.3); the others are decomposed.
+    """
+    squares = means.mT @ means
+    straight = 1.5 * means - 0.5 * means @ squares
+    bent = (squares - torch.eye(3)).abs().amax((-2, -1)) > _NEARLY_STRAIGHT
+    straight[bent] = nearest_rotation(means[bent])
+    return straight
 
 
 def _bridge(

@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from temporal_hmr.batch import CropWindow
 from temporal_hmr.blending import Blend, at_times
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
-from temporal_hmr.body.params import SmplParams
+from temporal_hmr.body.params import SmplParams, joined
 from temporal_hmr.bridging import BRIDGED_AT_FIRST, BRIDGED_BESIDE_GUESS, bridged
 from temporal_hmr.camera import Camera
-from temporal_hmr.checkpoint import load_weights, read_config
+from temporal_hmr.checkpoint import Unfilled, load_weights, read_config
 from temporal_hmr.clip_windows import (
     FilledTrack,
     at_trained_rate,
@@ -41,9 +40,12 @@ from temporal_hmr.on_disk import chunks, zeros
 from temporal_hmr.recalled_windows import Answer, recalled
 from temporal_hmr.reprojection import Reprojection, fit_to_keypoints
 from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, Skeleton
+from temporal_hmr.threads import one_thread
 from temporal_hmr.video import Frame
 
 CHECKPOINT_KIND = "hmr"
+WINDOWS_IN_CACHE = 2
+"""Of more at once, what a model has in between does not fit into a processor's cache."""
 
 
 def default_weights() -> Path:
@@ -59,7 +61,8 @@ def load_model(weights: Path | None, device: torch.device, light: bool = False) 
     """
     path = default_weights() if weights is None else weights
     config = read_config(path, CHECKPOINT_KIND, HmrConfig)
-    model = Hmr(config)
+    with Unfilled():
+        model = Hmr(config)
     load_weights(model, path)
     if light:
         model.make_light()
@@ -97,10 +100,13 @@ def recover(
     folder = None if journal is None else journal.folder
     seen = fill_frames(_readable(track), folder)
     trained = body_of(model, body)
-    posed = copy.deepcopy(_posed(trained))
+    posed = _posed(trained)
+    if next(model.parameters()).device.type != "cpu":
+        # It is going to be moved there and back.
+        posed = copy.deepcopy(posed)
     looking = _Looking(model, posed, camera, track.skeleton, track.person_id, temporal, journal)
     # Models of keypoints are small: threads would wait for each other most of the time.
-    with threadpool_limits(1 if model.config.image_side() is None else None):
+    with one_thread(model.config.image_side() is None):
         shown = seen.at(at_trained_rate(seen.times), folder)
         how = fit if fit is None or temporal else fit.by_frame()
         smpl = looking.recovered(shown, images, how)
@@ -172,7 +178,7 @@ class _Looking:
             smpl = self.bodies(whole, self._answer, images)
             return smpl if how is None else self.fitted(smpl, shown, how)
         guess = self.bodies(whole, _guess, look="first guess of ")
-        guess = self.fitted(guess, shown, how)
+        guess = self.fitted(guess, shown, how.roughly())
         given = (self.camera, self.posed, self.skeleton)
         jumps = jumping(guess, shown, *given, how.visible_above, how.jumps)
         left = self._bridged(shown.without(jumps, self._folder), BRIDGED_BESIDE_GUESS, guess)
@@ -224,7 +230,11 @@ class _Looking:
         return bridged(shown, longest, None if guess is None else base, self._folder)
 
     def _answer(self, model: Hmr, window: CropWindow, posed: PosedBody) -> SmplParams:
-        return model(window, posed, self.temporal).smpl
+        count = len(window.times)
+        at_once = WINDOWS_IN_CACHE if window.times.device.type == "cpu" else count
+        parts = [slice(first, first + at_once) for first in range(0, count, at_once)]
+        cut = (window.map(lambda tensor, part=part: tensor[part]) for part in parts)
+        return joined([model.bodies(each, posed, self.temporal) for each in cut])
 
     @property
     def _folder(self) -> Path | None:
@@ -232,7 +242,7 @@ class _Looking:
 
 
 def _guess(model: Hmr, window: CropWindow, posed: PosedBody) -> SmplParams:
-    return model.first_guess(window, posed).smpl
+    return model.first_bodies(window, posed)
 
 
 def _confidence(

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from jaxtyping import Bool
 from numpy import ndarray
-from threadpoolctl import threadpool_limits
 
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
@@ -23,6 +22,7 @@ from temporal_hmr.keypoint_fit.settings import Reprojection
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.on_disk import let_go, zeros
 from temporal_hmr.skeleton import COCO23, Skeleton
+from temporal_hmr.threads import one_thread
 
 CORE, MARGIN = 384, 64
 """Frames that are fitted at once, and those beside them that are fitted for their sake alone: so
@@ -50,10 +50,11 @@ def fit_to_keypoints(
     """
     # Pieces are too small to share: threads would spend their time waiting for each other, on a
     # busy machine a hundred times what the work takes.
-    with torch.no_grad(), threadpool_limits(1):
+    with torch.no_grad(), one_thread():
         jump = None if jumps is None else torch.from_numpy(jumps)
         clip = Clip.of(first, seen, camera, body, skeleton, settings, jump, folder)
-        clip = clip.of_shape(clip.fitted_shape())
+        if settings.shaped:
+            clip = clip.of_shape(clip.fitted_shape())
         rotations = zeros((len(seen), 24, 3, 3), folder, first.transl.dtype)
         transl = clip.first.transl.clone()
         for kept, around in _parts(len(seen)):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
@@ -31,6 +30,7 @@ from temporal_hmr.output.npz import Provenance, package_version
 from temporal_hmr.output.work import Work
 from temporal_hmr.recover import body_of, default_weights, load_model, recover
 from temporal_hmr.reprojection import Reprojection
+from temporal_hmr.threads import one_thread
 from temporal_hmr.tracked import TrackResult
 from temporal_hmr.video import Clip, Frame, open_clip
 from temporal_hmr.world.camera_watch import CameraMotion, CameraWatch
@@ -163,7 +163,7 @@ def _check_values(settings: TrackSettings) -> None:
 def _load(settings: TrackSettings, device: torch.device) -> tuple[Hmr, BodyModel]:
     """The model, and a body that it can be used with."""
     # Threads would wait for each other longer than they work.
-    with threadpool_limits(1):
+    with one_thread():
         body = load_body(settings.body)
         model = load_model(_weights(settings), device, settings.light)
     body_of(model, body)

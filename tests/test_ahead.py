@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from temporal_hmr.ahead import Ahead, one_thread_each
+from temporal_hmr.ahead import Ahead
 from temporal_hmr.body.load import load_body
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import HeardStandardError, silenced
 from temporal_hmr.output.overlay import write_overlay
+from temporal_hmr.threads import one_thread_each
 from temporal_hmr.video import Frame
 
 

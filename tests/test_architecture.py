@@ -30,6 +30,7 @@ FLOORS: dict[str, int] = {
     "journal": 0,
     "ahead": 0,
     "on_disk": 0,
+    "threads": 0,
     "body": 1,
     "cameras": 1,
     "images": 1,

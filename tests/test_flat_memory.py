@@ -9,7 +9,6 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,15 +109,14 @@ def _upright(monkeypatch: pytest.MonkeyPatch, posed: PosedBody) -> None:
     """The model says of all windows that somebody stands there."""
     upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 
-    def forward(self, window, posed, temporal=True):
+    def bodies(self, window, posed, temporal=True):
         batch, frames = window.times.shape
         rotations = torch.eye(3).repeat(batch, frames, 24, 1, 1)
         rotations[:, :, 0] = upright
         place = torch.tensor([0.0, 0.0, 4.0]).repeat(batch, frames, 1)
-        smpl = SmplParams.from_rotations(rotations, torch.zeros(batch, frames, 10), place)
-        return SimpleNamespace(smpl=smpl)
+        return SmplParams.from_rotations(rotations, torch.zeros(batch, frames, 10), place)
 
-    monkeypatch.setattr(Hmr, "forward", forward)
+    monkeypatch.setattr(Hmr, "bodies", bodies)
     monkeypatch.setattr("temporal_hmr.recover.PosedBody", lambda body: posed)
 
 

@@ -238,3 +238,11 @@ def test_overfits_one_window(posed: PosedBody) -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_bodies_alone_are_those_of_the_prediction(posed: PosedBody) -> None:
+    model, window = small_model(), a_window()
+    for temporal in (True, False):
+        whole, alone = model(window, posed, temporal).smpl, model.bodies(window, posed, temporal)
+        torch.testing.assert_close(alone.rotations(), whole.rotations(), rtol=0, atol=0)
+        torch.testing.assert_close(alone.transl, whole.transl, rtol=0, atol=0)

@@ -19,8 +19,9 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.motion import Track
-from temporal_hmr.recover import matching_betas, recover
+from temporal_hmr.recover import load_model, matching_betas, recover
 from temporal_hmr.reprojection import Reprojection
+from temporal_hmr.rotation import axis_angle_to_matrix, nearest_rotation
 from temporal_hmr.skeleton import COCO17, COCO23
 from temporal_hmr.video import Frame
 
@@ -210,6 +211,32 @@ def test_windows_of_the_unseen_do_not_leak_into_their_neighbours(body: BodyModel
 def test_where_nobody_is_readable_something_is_still_said(body: BodyModel) -> None:
     found = blended(body, [0], 8, [False], standing_at(torch.full((1, 8), 7.0))).transl[:, 2]
     torch.testing.assert_close(found, torch.full((8,), 7.0), atol=1e-4, rtol=0)
+
+
+def test_rotations_are_the_nearest_to_the_means_of_windows(body: BodyModel) -> None:
+    """Where windows agree, agree nearly and do not agree at all."""
+    generator = torch.Generator().manual_seed(0)
+    length, frames = 16, 28
+    first = axis_angle_to_matrix(torch.randn(length, 24, 3, generator=generator))
+    apart = torch.tensor([0.0, 1e-4, 0.01, 0.05, 0.5, 2.0]).repeat(4)[:, None]
+    other = first @ axis_angle_to_matrix(apart * torch.randn(length, 24, 3, generator=generator))
+    rotations, starts = torch.stack([first, other.roll(-12, 0)]), [0, 12]
+    standing = standing_at(torch.full((2, length), 4.0))
+    smpl = SmplParams.from_rotations(rotations, standing.betas, standing.transl)
+    found = blended(body, starts, frames, [True, True], smpl).rotations()
+    shares = torch.sin(torch.pi / 2 * (torch.arange(4) + 0.5) / 4)[:, None, None, None] ** 2
+    mean = (1 - shares) * rotations[0, 12:] + shares * rotations[1, :4]
+    torch.testing.assert_close(found[12:16], nearest_rotation(mean), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[:12], first[:12], atol=1e-6, rtol=0)
+
+
+def test_models_are_loaded_whatever_they_would_begin_with() -> None:
+    """Nothing that is not in the file is left to chance."""
+    loaded = load_model(None, torch.device("cpu"))
+    usual = Hmr(loaded.config)
+    for name, buffer in usual.named_buffers():
+        if name not in usual.state_dict():
+            torch.testing.assert_close(loaded.get_buffer(name), buffer, rtol=0, atol=0)
 
 
 def test_a_person_has_the_mean_of_the_shapes_of_all_frames(body: BodyModel) -> None:

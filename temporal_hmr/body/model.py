@@ -73,7 +73,7 @@ class BodyModel(nn.Module):
         regressor = np.asarray(arrays.joint_regressor, np.float64)
         floats = {
             "v_template": arrays.v_template,
-            "directions": np.concatenate([arrays.posedirs, arrays.shapedirs], -1).swapaxes(0, 1),
+            "directions": _directions(arrays),
             "joint_regressor": arrays.joint_regressor,
             "weights": arrays.weights,
             "joint_template": regressor @ arrays.v_template,
@@ -253,6 +253,16 @@ class PointRegressor(nn.Module):
         rotations = skinning[..., :3].index_select(-3, self.pair_joint)
         turned = (rotations @ shaped[..., None]).squeeze(-1)
         return self.pair_to_point @ turned + self.shares @ skinning[..., 3].contiguous()
+
+
+def _directions(arrays: BodyArrays) -> Float[ndarray, "3 V 207+B"]:
+    """All blend shapes, as they are kept."""
+    displacements = (arrays.posedirs.swapaxes(0, 1), arrays.shapedirs.swapaxes(0, 1))
+    count = sum(each.shape[-1] for each in displacements)
+    dtype = np.result_type(*displacements)
+    # Into one block in the order in which it is kept: it is by far the most of a body.
+    whole = np.empty((*displacements[0].shape[:2], count), dtype)
+    return np.concatenate(displacements, -1, out=whole)
 
 
 def pose_feature(smpl: SmplParams) -> Float[Tensor, "*b 207"]:

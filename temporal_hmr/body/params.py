@@ -1,6 +1,6 @@
 """SMPL parameters of one body or many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -61,6 +61,12 @@ class SmplParams:
         """From the axis-angle vector that files store."""
         rotations = axis_angle_to_matrix(poses.unflatten(-1, (24, 3)))
         return SmplParams.from_rotations(rotations, betas, transl)
+
+
+def joined(parts: Sequence[SmplParams]) -> SmplParams:
+    """Some one after another, along the first batch axis."""
+    names = [field.name for field in fields(SmplParams)]
+    return SmplParams(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
 def flip_rotations(rotations: Float[Tensor, "*b 24 3 3"]) -> Float[Tensor, "*b 24 3 3"]:

@@ -17,7 +17,7 @@ from temporal_hmr.keypoint_fit.evidence import REACH, Evidence, weigh
 from temporal_hmr.keypoint_fit.linearised import NEAREST, InPicture, KeypointsOfBody, by_turning
 from temporal_hmr.keypoint_fit.second_differences import Roughness
 from temporal_hmr.keypoint_fit.settings import Reprojection
-from temporal_hmr.keypoint_fit.solver import ClipProblem, Smooth, Unknowns
+from temporal_hmr.keypoint_fit.solver import ClipProblem, SharingProblem, Smooth, Unknowns
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.on_disk import chunks
 from temporal_hmr.rotation import axis_angle_to_matrix, matrix_to_axis_angle
@@ -43,7 +43,12 @@ _USUAL_DEGREES = {
 }
 """Root mean square of the default model's error about each axis of each joint, on training clips
 seen by the simulated detector. Hands have no keypoint to say anything of them."""
-_MOVED = [n for n, joint in enumerate(SMPL24.joints) if not joint.endswith("hand")]
+_MOVED = SMPL24.index("left_hand")
+"""How many joints turn: all but the hands, which come last."""
+_UNKNOWNS = 3 * _MOVED + 3
+"""Of a frame."""
+_AT_ONCE = 64
+"""Frames whose derivatives are computed together: more do not fit into a processor's cache."""
 _PLACE_SPREAD = 0.1
 """Standard deviation of the place: metres sideways and down, share of the depth."""
 _STEADY = (3.0, 3.0, 20.0)
@@ -73,7 +78,7 @@ class Clip:
     points: KeypointsOfBody
     settings: Reprojection
     spread: Float[Tensor, "j 1"]
-    """Standard deviation of the turns of `_MOVED`, radians."""
+    """Standard deviation of the turns of those that turn, radians."""
 
     @staticmethod
     def of(
@@ -143,25 +148,43 @@ class Clip:
     def fitted_shape(self) -> Float[Tensor, "10"]:
         """Betas, from frames that are spread over the clip and know nothing of each other."""
         frames = self.evidence.seen.nonzero().flatten()
+        if not len(frames):
+            return self.first.betas[0]
         if len(frames) > SHAPE_FRAMES:
             frames = frames[torch.linspace(0, len(frames) - 1, SHAPE_FRAMES).long()]
         some, change = self.some(frames), _Change.none(len(frames), _SHAPE)
         shaped = some._by_shape()
-        for _ in range(self.settings.steps if len(frames) else 0):
-            change = some._better(change, (), shaped)
+        for _ in range(self.settings.steps):
+            residuals, jacobian, seen = some._linearised(change)
+            problem = SharingProblem(
+                jacobian, seen.moved(*shaped).flatten(1, 2), some._prior(), _SHAPE_PRIOR
+            )
+            change = change.plus(problem.step(residuals, change.unknowns))
         return self.first.betas[0] + _SHAPE_SPREAD * change.shape
 
     def fitted(self) -> SmplParams:
         """The motion, its shape unchanged."""
-        change, smooth = _Change.none(len(self.times), 0), self._smooth()
-        rigid = self.place.new_zeros(3, len(self.times), self.evidence.weight.shape[1], 0)
+        try:
+            return self._changed(self._best(torch.float32))
+        except np.linalg.LinAlgError:
+            # Some smoothness counts many millions of times as much as all that is seen.
+            return self._changed(self._best(torch.float64))
+
+    def _best(self, dtype: torch.dtype) -> "_Change":
+        """What moves the motion most of the way onto the keypoints."""
+        change = _Change.none(len(self.times), 0)
+        problem = ClipProblem(_numbers(self._prior()), self._smooth(), _UNKNOWNS, dtype)
+        parts = [slice(begin, begin + _AT_ONCE) for begin in range(0, len(self.times), _AT_ONCE)]
         for _ in range(self.settings.steps):
-            change = self._better(change, smooth, rigid)
-        return self._changed(change)
+            for part in parts:
+                problem.see(part, *self.some(part)._linearised(change[part])[:2])
+            step = torch.from_numpy(problem.step(_numbers(change.unknowns.of_frames))).float()
+            change = change.plus(Unknowns(step, change.shape))
+        return change
 
     def _changed(self, change: "_Change") -> SmplParams:
         turned = self.first.rotations()
-        turned[:, _MOVED] = turned[:, _MOVED] @ axis_angle_to_matrix(change.turns * self.spread)
+        turned[:, :_MOVED] = turned[:, :_MOVED] @ axis_angle_to_matrix(change.turns * self.spread)
         betas = self.first.betas
         if len(change.shape):
             betas = betas + _SHAPE_SPREAD * change.shape
@@ -173,26 +196,22 @@ class Clip:
         depth = place[:, 2:].exp()
         return torch.cat([place[:, :2] * (depth / self.usual_depth), depth], -1)
 
-    def _better(
-        self, change: "_Change", smooth: tuple[Smooth, ...], shaped: Float[Tensor, "3 T K s"]
-    ) -> "_Change":
-        """After a step of Gauss and Newton; `shaped` says how points move with the shape."""
+    def _linearised(
+        self, change: "_Change"
+    ) -> tuple[Float[Tensor, "T 2*K"], Float[Tensor, "T 2*K n"], InPicture]:
+        """Residuals, what they change by with the unknowns, and the points; all of it weighed."""
         levers = self.points.levers(self._changed(change))
         seen = InPicture.of(levers.points, self.camera)
+        residuals = self.evidence.residuals(seen.pixels)
+        certainty = self.evidence.robust_weight(residuals).sqrt()
+        seen = seen.weighed(certainty * self.evidence.metres_per_pixel[:, None])
         turned = by_turning(levers, seen, change.turns, self.spread)
         moved = torch.cat([turned, self._by_shifting(change, seen)], -1)
-        residuals = self.evidence.residuals(seen.pixels)
-        certainty = self.evidence.robust_weight(residuals).sqrt()[..., None]
-        in_metres = (certainty * self.evidence.metres_per_pixel[:, None, None])[..., None]
-        problem = ClipProblem(
-            jacobian=(in_metres * moved).flatten(1, 2),
-            shared_jacobian=(in_metres * seen.moved(*shaped)).flatten(1, 2),
-            prior=self.settings.prior * _numbers(self.evidence.seen.clamp(min=_LEAST_HELD)),
-            shared_prior=_SHAPE_PRIOR,
-            smooth=smooth,
-        )
-        weighted = (certainty * residuals).flatten(1)
-        return change.plus(problem.step(weighted, change.unknowns()))
+        return (certainty[..., None] * residuals).flatten(1), moved.flatten(1, 2), seen
+
+    def _prior(self) -> Float[Tensor, "T"]:
+        """Weight of the network's answer."""
+        return self.settings.prior * self.evidence.seen.clamp(min=_LEAST_HELD)
 
     def _by_shifting(self, change: "_Change", seen: InPicture) -> Float[Tensor, "T K 2 3"]:
         """Pixels for a standard deviation of each coordinate of the place."""
@@ -209,29 +228,35 @@ class Clip:
 
         Exactly, as points are linear in the shape; and much the same however joints will turn.
         """
-        points = self.points.at(self.first)
-        columns = [
-            self.points.at(self.of_shape(self.first.betas + change).first) - points
-            for change in _SHAPE_SPREAD * torch.eye(_SHAPE)
-        ]
-        return torch.stack(columns, -1).permute(2, 0, 1, 3)
+        # The first of these shapes is the clip's own.
+        steps = torch.cat([torch.zeros(1, _SHAPE), _SHAPE_SPREAD * torch.eye(_SHAPE)])[:, None]
+        shapes, rest = self.first.betas[:1] + steps, self.body.pelvis_at_rest(self.first.betas[:1])
+        frames = (_SHAPE + 1, len(self.place))
+        bodies = SmplParams(
+            self.first.global_orient.expand(*frames, 3, 3),
+            self.first.body_pose.expand(*frames, 23, 3, 3),
+            shapes.expand(*frames, 10),
+            self.first.transl + rest - self.body.pelvis_at_rest(shapes),
+        )
+        points = self.points.at(bodies)
+        return (points[1:] - points[:1]).permute(3, 1, 2, 0)
 
     def _turned(self) -> Float[Tensor, "T j 3"]:
         """How far each joint has turned since the first frame, radians about its own axes."""
-        rotations = self.first.rotations()[:, _MOVED]
+        rotations = self.first.rotations()[:, :_MOVED]
         steps = matrix_to_axis_angle(rotations[:-1].mT @ rotations[1:])
         return functional.pad(steps.cumsum(0), (0, 0, 0, 0, 1, 0))
 
     def _smooth(self) -> tuple[Smooth, ...]:
         """Changes of turns are smooth, the whole path of the body is, and joints are calm."""
         settings, evidence = self.settings, self.evidence
-        frames, turns = len(self.times), 3 * len(_MOVED)
+        frames, turns = len(self.times), 3 * _MOVED
         path, turned = np.zeros((2, frames, turns + 3))
         path[:, turns:] = _numbers(self.place) / _PLACE_SPREAD
-        turned[:, :turns] = _numbers((self._turned() / self.spread).flatten(1))
+        turned[:, :turns] = _numbers((self._turned() / self.spread).mT.flatten(1))
         stiffness, calmness = np.ones(turns + 3), np.zeros(turns + 3)
         stiffness[turns:] = np.square(_STEADY)
-        calmness[:turns] = _numbers((self.spread / _USUAL_SPREAD).square().expand(-1, 3).flatten())
+        calmness[:turns] = np.tile(_numbers(self.spread[:, 0] / _USUAL_SPREAD) ** 2, 3)
         smoothly = settings.smooth + settings.smooth_trembling * _numbers(evidence.unrest)
         calmly = settings.calm_trembling * _numbers(evidence.commotion)
         return (
@@ -244,31 +269,38 @@ class Clip:
 class _Change:
     """What is moved, in standard deviations: all zero is the network's answer."""
 
-    turns: Float[Tensor, "T j 3"]
-    shift: Float[Tensor, "T 3"]
-    shape: Float[Tensor, "s"]
-    """Empty where the shape stays as it is."""
+    unknowns: Unknowns
+    """Of frames: turns of all `_MOVED` joints about their first axes, then about the second and the
+    third, and the place. Shared: the shape, empty where it stays as it is."""
 
     @staticmethod
     def none(frames: int, shape: int) -> "_Change":
-        return _Change(
-            torch.zeros(frames, len(_MOVED), 3), torch.zeros(frames, 3), torch.zeros(shape)
-        )
+        return _Change(Unknowns(torch.zeros(frames, _UNKNOWNS), torch.zeros(shape)))
 
-    def unknowns(self) -> Unknowns:
-        return Unknowns(
-            _numbers(torch.cat([self.turns.flatten(1), self.shift], -1)), _numbers(self.shape)
-        )
+    @property
+    def turns(self) -> Float[Tensor, "T j 3"]:
+        return self.unknowns.of_frames[:, :-3].unflatten(1, (3, -1)).mT
+
+    @property
+    def shift(self) -> Float[Tensor, "T 3"]:
+        return self.unknowns.of_frames[:, -3:]
+
+    @property
+    def shape(self) -> Float[Tensor, "s"]:
+        return self.unknowns.shared
+
+    def __getitem__(self, part: slice) -> "_Change":
+        """Some of the frames."""
+        return _Change(Unknowns(self.unknowns.of_frames[part], self.shape))
 
     def plus(self, step: Unknowns) -> "_Change":
-        by_frame, shape = torch.from_numpy(step.of_frames).float(), torch.from_numpy(step.shared)
-        turns, shift = by_frame[:, :-3].unflatten(1, (-1, 3)), by_frame[:, -3:]
-        return _Change(self.turns + turns, self.shift + shift, self.shape + shape.float())
+        own = self.unknowns.of_frames + step.of_frames
+        return _Change(Unknowns(own, self.shape + step.shared))
 
 
 def _spread() -> Float[Tensor, "j 1"]:
-    """Standard deviation of the turns of `_MOVED`, radians."""
-    names = [SMPL24.joints[joint].removeprefix("left_").removeprefix("right_") for joint in _MOVED]
+    """Standard deviation of the turns of those that turn, radians."""
+    names = [joint.removeprefix("left_").removeprefix("right_") for joint in SMPL24.joints[:_MOVED]]
     return torch.deg2rad(torch.tensor([_USUAL_DEGREES[name] for name in names]))[:, None]
 
 

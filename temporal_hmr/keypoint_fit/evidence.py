@@ -41,7 +41,7 @@ class Evidence:
 
     def robust_weight(self, residuals: Float[Tensor, "T J 2"]) -> Float[Tensor, "T J"]:
         """Huber's weights: from one standard deviation on, errors count in proportion."""
-        far = torch.linalg.vector_norm(residuals, dim=-1) / self.sigma
+        far = torch.hypot(*residuals.unbind(-1)) / self.sigma
         return self.weight / far.clamp(min=1)
 
     def __getitem__(self, part: slice | Tensor) -> "Evidence":

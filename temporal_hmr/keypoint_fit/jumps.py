@@ -75,11 +75,15 @@ def _jumps(
     """Of what lies so many metres beside the body, NaN where nothing is seen."""
     elsewhere = _about(beside.flatten(1), moment).nanmedian(-1).values
     far = torch.linalg.vector_norm(beside - elsewhere.unflatten(1, (-1, 2)), dim=-1)
-    about = _about(far, usually)
+    # Comparisons with NaN are false: what is not seen does not jump.
+    jumps = far > settings.least
+    # What is usual matters where anything is far at all.
+    frames = jumps.any(-1).nonzero().flatten()
+    about = _about(far, usually)[frames]
     of_all = about.flatten(1).nanmedian(-1, keepdim=True).values
     usual = torch.fmax(about.nanmedian(-1).values, of_all)
-    # Comparisons with NaN are false: what is not seen does not jump.
-    return far > (settings.times * usual).clamp(min=settings.least)
+    jumps[frames] &= far[frames] > settings.times * usual
+    return jumps
 
 
 def _about(values: Float[Tensor, "T n"], frames: int) -> Float[Tensor, "T n w"]:

@@ -6,10 +6,10 @@ move points by millimetres, count in the points and are left out of the derivati
 for a Gauss-Newton step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from temporal_hmr.body.model import BodyModel, PointRegressor, pose_feature
@@ -30,21 +30,16 @@ class Levers:
     """Camera frame, metres."""
     levers: Float[Tensor, "T 3 K j"]
     """x, y, z from each joint to the share of each point that it carries."""
-    axes: Float[Tensor, "T 3 j 3"]
-    """x, y, z of each joint's own three axes in the camera frame."""
+    axes: Float[Tensor, "T j 3 3"]
+    """x, y, z (rows) of each joint's own three axes in the camera frame."""
 
 
 class KeypointsOfBody:
-    """Some points of a body and some of its joints, ready to be linearised at any pose."""
+    """Some points of a body and its first so many joints, ready to be linearised at any pose."""
 
-    def __init__(self, body: BodyModel, points: PointRegressor, joints: list[int]):
-        self.body, self._points = body, points
-        carried = _descendants().to(points.shares)[joints]
-        self._carried = carried.mT.contiguous()
-        self._share_carried = points.shares @ carried.mT
-        self._joints = joints
-        of_point = points.pair_to_point.argmax(0)
-        self._slot: Int[Tensor, "P"] = of_point * len(SMPL24) + points.pair_joint
+    def __init__(self, body: BodyModel, points: PointRegressor, joints: int):
+        self.body, self._points, self._joints = body, points, joints
+        self._summed = _summed(points, joints)
 
     def at(self, smpl: SmplParams) -> Float[Tensor, "T K 3"]:
         """The points alone, metres."""
@@ -54,24 +49,30 @@ class KeypointsOfBody:
         """Of bodies with one batch axis."""
         frames = self.body.transforms(smpl)
         rest = self.body.rest_joints(smpl.betas)
-        origin = frames[..., 3] - (frames[..., :3] @ rest[..., None]).squeeze(-1)
-        parts = self._parts(smpl, frames, origin)
-        joint = frames[:, self._joints]
-        place = joint[..., 3].mT[:, :, None]
-        levers = parts @ self._carried - self._share_carried * place
-        return Levers(parts.sum(-1).mT, levers, joint[..., :3].permute(0, 2, 1, 3))
-
-    def _parts(
-        self, smpl: SmplParams, frames: Float[Tensor, "T 24 3 4"], origin: Float[Tensor, "T 24 3"]
-    ) -> Float[Tensor, "T 3 K 24"]:
-        """What each joint contributes to each point; all of them add up to it."""
+        rotations, place = frames[..., :3], frames[..., 3]
+        origin = place - (rotations @ rest[..., None]).squeeze(-1)
         own = self._points
         feature = torch.cat([pose_feature(smpl), smpl.betas], -1)
         directions = own.pair_directions[:, : feature.shape[-1]]
         shaped = own.pair_template + (feature @ directions.mT).unflatten(-1, (-1, 3))
-        turned = (frames[:, own.pair_joint, :, :3] @ shaped[..., None]).squeeze(-1)
-        parts = (own.shares * origin.mT[:, :, None]).flatten(2)
-        return parts.index_add(2, self._slot, turned.mT).unflatten(2, own.shares.shape)
+        turned = (rotations.index_select(1, own.pair_joint) @ shaped[..., None]).squeeze(-1)
+        terms = torch.cat([turned, origin, place[:, : self._joints]], 1).mT
+        sums = (terms @ self._summed).unflatten(-1, (self._joints + 1, -1)).transpose(2, 3)
+        return Levers(sums[..., 0].mT, sums[..., 1:], rotations[:, : self._joints])
+
+
+def _summed(points: PointRegressor, joints: int) -> Float[Tensor, "terms sums"]:
+    """What adds up to each point, and to the levers of all points from each joint.
+
+    The terms are what each pair of a point and a joint contributes when turned, what comes of where
+    each joint's frame has its origin, and the place of each joint.
+    """
+    carried = torch.cat([torch.ones(1, len(SMPL24)), _descendants()[:joints]]).to(points.shares)
+    turned = carried[:, points.pair_joint, None] * points.pair_to_point.mT
+    origin = carried[..., None] * points.shares.mT
+    place = -torch.eye(joints)[..., None].to(points.shares) * (carried[1:] @ points.shares.mT)
+    place = torch.cat([torch.zeros_like(place[:1]), place])
+    return torch.cat([turned, origin, place], 1).transpose(0, 1).flatten(1).contiguous()
 
 
 def _descendants() -> Float[Tensor, "24 24"]:
@@ -100,6 +101,10 @@ class InPicture:
         slant = points[..., :2] / depth
         return InPicture(slant * focal + center, slant, focal / depth)
 
+    def weighed(self, weight: Float[Tensor, "T K"]) -> "InPicture":
+        """With each point's derivatives so many times as large."""
+        return replace(self, pixels_per_metre=weight[..., None] * self.pixels_per_metre)
+
     def moved(
         self, x: Float[Tensor, "T K *c"], y: Float[Tensor, "T K *c"], z: Float[Tensor, "T K *c"]
     ) -> Float[Tensor, "T K 2 *c"]:
@@ -112,23 +117,40 @@ class InPicture:
 
 def by_turning(
     levers: Levers, seen: InPicture, turns: Float[Tensor, "T j 3"], spread: Float[Tensor, "j 1"]
-) -> Float[Tensor, "T K 2 j*3"]:
-    """Pixels per unit of each turn; R = R0 exp(spread turn), and `turns` is where we are."""
+) -> Float[Tensor, "T K 2 3*j"]:
+    """Pixels per unit of each turn; R = R0 exp(spread turn), and `turns` is where we are.
+
+    Turns of all joints about their first axes, then about the second and the third.
+    """
     # Axes of a further small turn, seen from where the joint has turned to by now.
     local = spread[..., None] * _right_jacobian(turns * spread)
-    axes = (levers.axes.permute(0, 2, 1, 3) @ local).permute(2, 0, 1, 3)[:, :, None]
-    x, y, z = levers.levers.permute(1, 0, 2, 3)[..., None]
-    # The cross product of axis and lever, one coordinate at a time.
-    moved = (axes[1] * z - axes[2] * y, axes[2] * x - axes[0] * z, axes[0] * y - axes[1] * x)
-    return seen.moved(*(each.flatten(2) for each in moved))
+    axes = (levers.axes @ local).permute(2, 0, 3, 1).contiguous()[:, :, None]
+    x, y, z = levers.levers.unbind(1)
+    moved = x.new_empty(*x.shape[:2], 2, 3, x.shape[2])
+    across = seen.pixels_per_metre[..., None]
+    away = -seen.slant[..., None] * across
+    # What a point moves by is the cross product of axis and lever; what that does to a pixel, the
+    # product of the axis and of the cross product of lever and the pixel's gradient.
+    right, down = across.unbind(2)
+    of_x, of_y = away.unbind(2)
+    gradients = (
+        (y * of_x, z * right - x * of_x, y * -right),
+        (y * of_y - z * down, x * -of_y, x * down),
+    )
+    for row, gradient in enumerate(gradients):
+        first, second, third = (each[:, :, None] for each in gradient)
+        partly = torch.addcmul(first * axes[0], second, axes[1])
+        torch.addcmul(partly, third, axes[2], out=moved[:, :, row])
+    return moved.flatten(3)
 
 
 def _right_jacobian(turn: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
     """exp(turn + d) is exp(turn) exp(J d) for small d (Solà et al., 2018, equation 143)."""
     square = turn.square().sum(-1)[..., None, None]
     angle = square.clamp(min=1e-12).sqrt()
-    cross = skew(turn)
     small = square < 1e-4
     first = torch.where(small, 0.5 - square / 24, (1 - angle.cos()) / angle**2)
     second = torch.where(small, 1 / 6 - square / 120, (angle - angle.sin()) / angle**3)
-    return torch.eye(3).to(turn) - first * cross + second * (cross @ cross)
+    # The square of a cross product's matrix, without a product of matrices.
+    twice = turn[..., None] * turn[..., None, :] - square * torch.eye(3).to(turn)
+    return torch.eye(3).to(turn) - first * skew(turn) + second * twice

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from temporal_hmr.keypoint_fit.jumps import Jumps
 
+ROUGH_STEPS = 2
+
 
 @dataclass(frozen=True)
 class Reprojection:
@@ -11,6 +13,8 @@ class Reprojection:
 
     steps: int = 3
     """Of Gauss and Newton."""
+    shaped: bool = True
+    """Whether the shape is moved too, and not the motion alone."""
     sigma: float = 0.015
     """Error of a detector at its best; beyond it, errors count in proportion, not squared. Exact
     keypoints could be believed more, but no detector means just what the body has."""
@@ -32,6 +36,10 @@ class Reprojection:
     """Keypoints of lower confidence count as unseen."""
     jumps: Jumps | None = field(default_factory=Jumps)
     """Keypoints that the network is not shown when it looks again; None if it looks once."""
+
+    def roughly(self) -> "Reprojection":
+        """What is enough to see which keypoints jump."""
+        return replace(self, steps=min(self.steps, ROUGH_STEPS), shaped=False)
 
     def by_frame(self) -> "Reprojection":
         """The same for frames that do not pull at each other.

@@ -96,9 +96,16 @@ class Hmr(nn.Module):
         A tenth of the work of all, which trains what carries most of the accuracy on many more
         clips. Raises `InputError` for a model without context of detected keypoints.
         """
+        return self.pose_body(self._first_tokens(window, temporal), window, body)
+
+    def first_bodies(self, window: CropWindow, body: "PosedBody") -> SmplParams:
+        """The bodies of a first guess, without their joints and keypoints; raises as it does."""
+        return self.place_body(self._first_tokens(window, True), window, body)
+
+    def _first_tokens(self, window: CropWindow, temporal: bool) -> BodyTokens:
         encoder, _, decoder = self._of_first_guess()
         frame = self._in_context(encoder.frame_alone(window), window, temporal)
-        return self.pose_body(decoder.first_guess(frame), window, body)
+        return decoder.first_guess(frame)
 
     @property
     def guesses_first(self) -> bool:
@@ -146,12 +153,22 @@ class Hmr(nn.Module):
         `temporal=False` leaves context and motion out and decodes every frame by itself. `hidden`
         joints (training) are to be reconstructed from the rest of their clip.
         """
+        return self.pose_body(self._tokens(window, temporal, hidden), window, body)
+
+    def bodies(self, window: CropWindow, body: "PosedBody", temporal: bool = True) -> SmplParams:
+        """The bodies that `forward` predicts, without their joints and keypoints."""
+        return self.place_body(self._tokens(window, temporal), window, body)
+
+    def _tokens(
+        self, window: CropWindow, temporal: bool, hidden: Bool[Tensor, "B T 24"] | None = None
+    ) -> BodyTokens | FrameTokens:
+        """What the head reads in the end."""
         if self._light:
-            return self.first_guess(window, body, temporal)
+            return self._first_tokens(window, temporal)
         tokens = self.frame_tokens(window, temporal)
         if temporal and isinstance(tokens, BodyTokens):
-            tokens = self.mix(tokens, window, hidden)
-        return self.pose_body(tokens, window, body)
+            return self.mix(tokens, window, hidden)
+        return tokens
 
     def mix(
         self,
@@ -174,7 +191,14 @@ class Hmr(nn.Module):
     def pose_body(
         self, tokens: BodyTokens | FrameTokens, window: CropWindow, body: "PosedBody"
     ) -> BodyPrediction:
-        """Bodies in the camera frame of the full image."""
+        """Bodies in the camera frame of the full image, with their joints and keypoints."""
+        with torch.autocast(window.times.device.type, enabled=False):
+            return body(self.place_body(tokens, window, body), window)
+
+    def place_body(
+        self, tokens: BodyTokens | FrameTokens, window: CropWindow, body: "PosedBody"
+    ) -> SmplParams:
+        """The bodies alone."""
         # Geometry in float32 whatever the autocast type: bfloat16 steps are millimetres.
         with torch.autocast(window.times.device.type, enabled=False):
             readout = self.read(tokens.float())
@@ -185,7 +209,7 @@ class Hmr(nn.Module):
             camera = self._per_clip(readout.camera_at_pelvis(pelvis.flatten(0, 1)), window)
             transl = pelvis_in_camera(camera, window) - pelvis
             rotations = self._per_clip(readout.rotations, window)
-            return body(SmplParams.from_rotations(rotations, betas, transl), window)
+            return SmplParams.from_rotations(rotations, betas, transl)
 
     def read(self, tokens: BodyTokens | FrameTokens) -> BodyReadout:
         """Rotations, shape and camera of each frame's tokens."""

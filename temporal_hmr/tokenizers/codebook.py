@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, distributed, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,10 @@ class Codebook(nn.Module):
 
         Tends to the nearest code as the temperature goes to 0, and moves smoothly with the input.
         """
-        weights = (-self.distances(x) / temperature).softmax(-1)
+        # The square of x itself, which is the same for all codes, makes no difference.
+        squares = self.codes.square().sum(-1)
+        nearness = functional.linear(x, 2 / temperature * self.codes, -squares / temperature)
+        weights = nearness.softmax(-1)
         return weights @ self.codes, weights.amax(-1)
 
     @torch.no_grad()
