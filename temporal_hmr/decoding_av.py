@@ -4,7 +4,7 @@ decord knows best which frames a file has, and jumps among them; but shown one a
 pile up in its memory, a thousand and more of them, while whoever asked for the first looks at it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def av_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
 
     It goes through the whole file.
     """
-    times = np.array([time for time, _ in _decoded(path)])
+    times = np.array([time for time, _ in decoded_frames(path)])
     if not len(times):
         return None
     times -= times[0]
@@ -45,7 +45,7 @@ def av_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
 def av_images(path: Path, first: int = 0) -> Iterator[tuple[float, UInt8[ndarray, "H W 3"]]]:
     """Presentation time (s) and upright RGB image of every frame from `first` to end or break."""
     to_rgb = None
-    for time, frame in islice(_decoded(path), first, None):
+    for time, frame in islice(decoded_frames(path), first, None):
         to_rgb = to_rgb or _ToRgb(frame.width, frame.height)
         yield time, to_rgb.image(frame)
 
@@ -72,15 +72,15 @@ def _by_time(
     path: Path, times: Float[ndarray, "N"], first: int
 ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
     if first == 0:
-        yield from _numbered(_decoded(path), times, 0)
+        yield from _numbered(decoded_frames(path), times, 0)
         return
-    jumped = _numbered(_decoded(path, float(times[first])), times, first)
+    jumped = _numbered(decoded_frames(path, float(times[first])), times, first)
     landed = next(jumped, None)
     if landed is not None and landed[0] == first:
         yield landed
         yield from jumped
     else:  # behind what was asked for, or nowhere: files may not say well where frames are
-        yield from _numbered(_decoded(path), times, first)
+        yield from _numbered(decoded_frames(path), times, first)
 
 
 def _numbered(
@@ -123,10 +123,12 @@ class _ToRgb:
         return np.ascontiguousarray(turned)
 
 
-def _decoded(path: Path, begin: float | None = None) -> Iterator[tuple[float, Any]]:
-    """Time (s, NaN if the file does not say) and frame, over damage, to the end or the break.
+def decoded_frames(
+    path: Path, begin: float | None = None
+) -> Generator[tuple[float, Any], None, None]:
+    """Time (s, NaN if the file does not say) and PyAV's frame, over damage, to end or break.
 
-    With `begin` from a frame on that is not after that time.
+    With `begin` from a frame on that is not after that time. Nothing comes without PyAV.
     """
     try:
         from av import open as open_container
@@ -136,7 +138,9 @@ def _decoded(path: Path, begin: float | None = None) -> Iterator[tuple[float, An
     try:
         with open_container(str(path.resolve())) as container:
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
+            # With threads of its own decoding takes more time in all, and it may wait for ever for
+            # one that has something to say, if PyAV was told to pass that on to Python.
+            stream.thread_count = 1
             if begin is not None:
                 container.seek(int(begin / stream.time_base), stream=stream)
             for packet in container.demux(stream):

@@ -72,22 +72,22 @@ def test_where_pyav_finds_other_times_decord_reads(film) -> None:
 
 @pytest.mark.parametrize("late", [3, FRAMES])
 def test_a_jump_that_lands_behind_is_not_believed(film, late: int, monkeypatch) -> None:
-    decoded = decoding_av._decoded
+    decoded = decoding_av.decoded_frames
 
     def unsure(path, begin=None):
         frames = list(decoded(path))
         return frames if begin is None else frames[10 + late :]
 
-    monkeypatch.setattr(decoding_av, "_decoded", unsure)
+    monkeypatch.setattr(decoding_av, "decoded_frames", unsure)
     found = list(streamed_images(film, times_of(film), 10, FRAMES))
     assert [number for number, _ in found] == list(range(10, FRAMES))
 
 
 def test_a_frame_that_cannot_be_decoded_moves_no_other(film, monkeypatch) -> None:
-    decoded = decoding_av._decoded
+    decoded = decoding_av.decoded_frames
     monkeypatch.setattr(
         decoding_av,
-        "_decoded",
+        "decoded_frames",
         lambda *given: (each for at, each in enumerate(decoded(*given)) if at not in (4, 5)),
     )
     found = list(streamed_images(film, times_of(film), 0, FRAMES))

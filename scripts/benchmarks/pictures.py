@@ -10,6 +10,7 @@ from benchmarks.sample import HEIGHT, WIDTH, Sample, sample_720p
 from benchmarks.timing import Row, Settings, Timing, Work, in_turn
 from temporal_hmr.body.load import load_body
 from temporal_hmr.native_output import silenced
+from temporal_hmr.output.footage import footage
 from temporal_hmr.output.overlay import Artist, OverlayStyle, write_overlay
 from temporal_hmr.people.mediapipe import MediapipePeople
 from temporal_hmr.tracking import TrackSettings, prepare_job, track_video
@@ -78,7 +79,7 @@ def _follow_one(path: Path) -> None:
 def overlay(settings: Settings) -> list[Row]:
     """Drawing alone, and writing the video with the body and without."""
     sample = sample_720p(settings.folder)
-    body, frames = load_body(), list(sample.frames())
+    body, frames = load_body(), list(footage(sample.clip))
     path, fps = settings.folder / "overlay.mp4", sample.motion.fps
 
     def draw() -> None:
@@ -88,8 +89,8 @@ def overlay(settings: Settings) -> list[Row]:
 
     ways = {
         "draw": draw,
-        "with": lambda: write_overlay(sample.frames(), fps, [sample.motion], body, path),
-        "without": lambda: write_overlay(sample.frames(), fps, [], body, path),
+        "with": lambda: write_overlay(footage(sample.clip), fps, [sample.motion], body, path),
+        "without": lambda: write_overlay(footage(sample.clip), fps, [], body, path),
     }
     taken = in_turn(ways, settings)
     count, unit = len(frames), "person-frame"

@@ -9,6 +9,7 @@ from temporal_hmr.editing.result import open_result
 from temporal_hmr.errors import InputError
 from temporal_hmr.output.encoding import require_encodable
 from temporal_hmr.output.folder import OVERLAY
+from temporal_hmr.output.footage import footage
 from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.output.side_view import panel_width
 from temporal_hmr.rasterize import require_rasterizer
@@ -48,7 +49,7 @@ def draw_overlay(
     path = folder / OVERLAY
     motions = [person.motion for person in open_result(folder).people]
     style = OverlayStyle(side_view=side_view and bool(motions))
-    frames = Stage("drawing", progress).track(clip, len(clip))
+    frames = Stage("drawing", progress).track(footage(clip), len(clip))
     try:
         write_overlay(frames, clip.fps, motions, body, path, style)
     except KeyboardInterrupt:

@@ -12,23 +12,24 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
-from numpy import ndarray
 
 from temporal_hmr.decoding import announced
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
+from temporal_hmr.output.planar import Matrix, Picture, Planar, size_of
 
 _LARGEST_SIDE = 8190
 """Pixels. MPEG-4 states a frame's width and height in 13 bits."""
 _X264 = {
     # As quick as MPEG-4 part 2, at a better picture in a file of the same size.
     "preset": "ultrafast",
-    "crf": "23",
+    # A quality that goes by the contents (crf) takes longer: they are looked at beforehand.
+    "qp": "22",
+    # On bodies, which are smooth, the blocks would be seen.
+    "x264-params": "no-deblock=0:deblock=0,0",
     # Frames from one that stands by itself to the next: what a player decodes to jump somewhere.
     "g": "60",
-    # What OpenCV's conversion makes; of large pictures browsers assume another one.
-    "colorspace": "smpte170m",
+    # Said, with the colorspace: of large pictures browsers assume another one than of small ones.
     "color_range": "tv",
     "color_primaries": "bt709",
     "color_trc": "bt709",
@@ -36,7 +37,7 @@ _X264 = {
 
 
 class _Writer(Protocol):
-    def write(self, image: UInt8[ndarray, "h w 3"]) -> None: ...
+    def write(self, image: Picture) -> None: ...
     def finish(self) -> None:
         """Write what is left."""
         ...
@@ -58,8 +59,8 @@ def plays_everywhere() -> bool:
         return False
 
 
-def write_video(images: Iterable[UInt8[ndarray, "h w 3"]], fps: float, path: Path) -> None:
-    """Encode RGB images of one size; sizes are rounded up to even numbers.
+def write_video(images: Iterable[Picture], fps: float, path: Path) -> None:
+    """Encode images of one size and one kind; sizes are rounded up to even numbers.
 
     Raises `InputError` if there is no image, the encoder does not open, or the disk is full.
     """
@@ -68,7 +69,7 @@ def write_video(images: Iterable[UInt8[ndarray, "h w 3"]], fps: float, path: Pat
         for image in images:
             even = _even(image)
             if writer is None:
-                writer = _open_writer(path, fps, even.shape[1], even.shape[0])
+                writer = _open_writer(path, fps, even)
             writer.write(even)
             count += 1
         if writer is None:
@@ -91,47 +92,53 @@ def require_encodable(width: int, height: int) -> None:
         )
 
 
-def _even(image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "_ _ 3"]:
+def _even(image: Picture) -> Picture:
     """With its last row and column twice where their number is odd."""
-    height, width = image.shape[:2]
-    if height % 2 == 0 and width % 2 == 0:
+    height, width = size_of(image)
+    if isinstance(image, Planar) or (height % 2 == 0 and width % 2 == 0):
         return image
     return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, borderType=cv2.BORDER_REPLICATE)
 
 
-def _open_writer(path: Path, fps: float, width: int, height: int) -> _Writer:
-    writer = _PyAvWriter if plays_everywhere() else _OpenCvWriter
-    return writer(path, _encodable_rate(fps), width, height)
+def _open_writer(path: Path, fps: float, first: Picture) -> _Writer:
+    height, width = size_of(first)
+    if not plays_everywhere():
+        return _OpenCvWriter(path, _encodable_rate(fps), width, height)
+    matrix = first.matrix if isinstance(first, Planar) else "smpte170m"
+    return _PyAvWriter(path, _encodable_rate(fps), (width, height), matrix)
 
 
 class _PyAvWriter:
     """H.264."""
 
-    def __init__(self, path: Path, rate: Fraction, width: int, height: int) -> None:
+    def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], matrix: Matrix) -> None:
         from av import open as open_container
         from av.error import FFmpegError
 
         self._path, self._count, self._errors = path, 0, (FFmpegError, OSError)
         # With the index first, so that a page shows the video before it has all of it.
-        options = {"movflags": "faststart"}
+        options, x264 = {"movflags": "faststart"}, {**_X264, "colorspace": matrix}
         try:
             # Absolute, so that FFmpeg takes no part of a name such as "a:b" for a protocol.
             self._container = open_container(str(path.resolve()), "w", options=options)
-            self._stream = self._container.add_stream("libx264", rate=rate, options=_X264)
-            self._stream.width, self._stream.height = width, height
+            self._stream = self._container.add_stream("libx264", rate=rate, options=x264)
+            self._stream.width, self._stream.height = size
             self._stream.pix_fmt = "yuv420p"
             # Decoding and drawing fill the other cores meanwhile.
             self._stream.thread_count = 1
             self._container.start_encoding()
         except (*self._errors, ValueError) as error:
-            raise _cannot_encode(path, width, height) from error
+            raise _cannot_encode(path, *size) from error
 
-    def write(self, image: UInt8[ndarray, "h w 3"]) -> None:
+    def write(self, image: Picture) -> None:
         from av import VideoFrame
 
-        # OpenCV converts in half the time.
-        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), np.uint8)
-        frame = VideoFrame.from_ndarray(planes, format="yuv420p")
+        # OpenCV converts in half of PyAV's time.
+        planar = image if isinstance(image, Planar) else Planar.of(image)
+        # Its buffers are wrong where the rows of a colour end in the middle of a sheet's.
+        whole = planar.height % 4 == 0
+        made = VideoFrame.from_numpy_buffer if whole else VideoFrame.from_ndarray
+        frame = made(planar.sheet, format="yuv420p")
         frame.pts = self._count
         self._count += 1
         self._mux(frame)
@@ -166,7 +173,9 @@ class _OpenCvWriter:
             raise _cannot_encode(path, width, height)
         self._converted = np.empty((height, width, 3), np.uint8)
 
-    def write(self, image: UInt8[ndarray, "h w 3"]) -> None:
+    def write(self, image: Picture) -> None:
+        if isinstance(image, Planar):
+            image = image.rgb()
         cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=self._converted)
         with silenced():
             self._writer.write(self._converted)

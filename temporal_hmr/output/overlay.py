@@ -3,26 +3,28 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from temporal_hmr.ahead import Ahead, one_thread_each
+from temporal_hmr.ahead import Ahead
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams
+from temporal_hmr.body.simplify import simplified
 from temporal_hmr.camera import Camera
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.on_disk import let_go
 from temporal_hmr.output.encoding import plays_everywhere, write_video
 from temporal_hmr.output.npz import atomic_path
+from temporal_hmr.output.painting import draw_keypoints, draw_label, paint_body
+from temporal_hmr.output.planar import Kind, Picture, beside, size_of
 from temporal_hmr.output.side_view import SideView
-from temporal_hmr.rasterize import Drawing, Surface
-from temporal_hmr.skeleton import Skeleton
+from temporal_hmr.rasterize import Scene, Surface
+from temporal_hmr.threads import one_thread_each
 
 _PALETTE = (
     (0.42, 0.63, 0.88),
@@ -38,16 +40,24 @@ _PALETTE = (
 _FRAMES_POSED_TOGETHER = 32
 """Posing bodies one by one costs ten times as much; all at once, memory grows with the clip."""
 
+_TOLERANCES = (0.003, 0.0015)
+"""Metres by which simplified bodies may differ from the whole ones. Of the open body's 6656
+vertices these have 1731 and 2993."""
+_TOLERABLE = 0.5
+"""Pixels that this may be in the picture."""
+
 _log = logging.getLogger(__name__)
 
+_Kind_co = TypeVar("_Kind_co", bound=Picture, covariant=True)
 
-class Images(Protocol):
-    """Numbered RGB images; the part of `video.Frame` that drawing needs."""
+
+class Images(Protocol[_Kind_co]):
+    """Numbered pictures; the part of `video.Frame` that drawing needs."""
 
     @property
     def index(self) -> int: ...
     @property
-    def image(self) -> UInt8[ndarray, "h w 3"]: ...
+    def image(self) -> _Kind_co: ...
 
 
 @dataclass(frozen=True)
@@ -64,8 +74,17 @@ class OverlayStyle:
     """Whether the same bodies are shown from the side, in a panel on the right."""
 
 
-_Posed = tuple[BodyMotion, int, Float[ndarray, "v 3"]]
-"""Whose body, at which position of their motion, and its vertices."""
+@dataclass(frozen=True, eq=False)
+class _Posed:
+    """A body at one moment."""
+
+    motion: BodyMotion
+    at: int
+    """Position in the motion."""
+    vertices: Float[ndarray, "v 3"]
+    surface: Surface
+    camera: Camera
+    """What it is seen by; vertices are in its frame."""
 
 
 def person_color(person_id: int) -> tuple[float, float, float]:
@@ -74,7 +93,7 @@ def person_color(person_id: int) -> tuple[float, float, float]:
 
 
 def write_overlay(
-    frames: Iterable[Images],
+    frames: Iterable[Images[Kind]],
     fps: float,
     motions: Sequence[BodyMotion],
     body: BodyModel,
@@ -107,7 +126,7 @@ def _tell_what_plays() -> None:
     )
 
 
-def _drawn(artist: "Artist", frames: Iterable[Images]) -> Iterator[UInt8[ndarray, "h w 3"]]:
+def _drawn(artist: "Artist", frames: Iterable[Images[Kind]]) -> Iterator[Kind]:
     with Ahead(frames) as got:
         for frame in got:
             yield artist.draw_over(frame.image, frame.index)
@@ -118,146 +137,101 @@ class Artist:
 
     def __init__(self, motions: Sequence[BodyMotion], body: BodyModel, style: OverlayStyle) -> None:
         self._style = style
-        self._surface = Surface(np.asarray(body.faces), len(body.v_template))
-        self._people = [(motion, _PosedBodies(motion.smpl, body)) for motion in motions]
+        self._people = [(motion, _PosedBodies(motion.smpl, body, motion)) for motion in motions]
         self._body, self._side = body, None
-        self._depth = np.zeros((0, 0), np.float32)
+        self._scene = Scene(0, 0)
 
-    def draw(self, frame: Images) -> UInt8[ndarray, "h w 3"]:
+    def draw(self, frame: Images[Kind]) -> Kind:
         """A copy of the frame's image with everybody who is present in it."""
-        return self.draw_over(frame.image.copy(), frame.index)
+        return self.draw_over(cast(Kind, frame.image.copy()), frame.index)
 
-    def draw_over(self, image: UInt8[ndarray, "h w 3"], index: int) -> UInt8[ndarray, "h w 3"]:
+    def draw_over(self, image: Kind, index: int) -> Kind:
         """Everybody who is present in the frame of that number drawn into its image itself."""
         present = [
-            (motion, at, posed.vertices(at))
+            _Posed(motion, at, *posed.at(at), motion.camera)
             for motion, posed in self._people
             if (at := motion.at(index)) is not None
         ]
         # One body alone covers nothing that was drawn.
-        untouched = image.copy() if len(present) > 1 else image
-        self._paint(image, untouched, [(*each, each[0].camera) for each in present])
-        for motion, at, _ in present:
-            self._annotate(image, motion, at)
+        self._paint(image, image.copy() if len(present) > 1 else None, present)
+        for each in present:
+            self._annotate(image, each.motion, each.at)
         if not (self._style.side_view and self._people):
             return image
-        return np.concatenate([image, self._panel(present, len(image))], axis=1)
+        return beside(image, self._panel(present, size_of(image)[0]))
 
     def _panel(self, present: Sequence[_Posed], height: int) -> UInt8[ndarray, "h w 3"]:
         """Those who are present as they are seen from the side."""
         if self._side is None:
             side = SideView.of([motion for motion, _ in self._people], self._body, height)
-            bodies = [
-                (motion.person_id, _PosedBodies(smpl, self._body))
+            # In all detail: who is far away in the video may be large from the side.
+            bodies = {
+                motion.person_id: _PosedBodies(side.smpl(motion) or motion.smpl, self._body)
                 for motion, _ in self._people
-                if (smpl := side.smpl(motion)) is not None
-            ]
-            self._side = side, dict(bodies)
+            }
+            self._side = side, bodies
         side, bodies = self._side
         image = side.backdrop.copy()
         turned = []
-        for motion, at, vertices in present:
-            own = bodies.get(motion.person_id)
-            seen = side.seen(vertices if own is None else own.vertices(at))
-            turned.append((motion, at, seen, side.camera))
-        self._paint(image, side.backdrop, turned)
+        for each in present:
+            vertices, surface = bodies[each.motion.person_id].at(each.at)
+            seen = side.seen(vertices)
+            turned.append(_Posed(each.motion, each.at, seen, surface, side.camera))
+        self._paint(image, side.backdrop if len(turned) > 1 else None, turned)
         return image
 
-    def _paint(
-        self,
-        image: UInt8[ndarray, "h w 3"],
-        background: UInt8[ndarray, "h w 3"],
-        bodies: Sequence[tuple[BodyMotion, int, Float[ndarray, "v 3"], Camera]],
-    ) -> None:
-        """Draw bodies (whose, at which position, where, before which camera) into an image."""
+    def _paint(self, image: Picture, background: Picture | None, bodies: Sequence[_Posed]) -> None:
+        """Draw bodies into an image; `background` is the untouched one if there are several."""
+        if self._scene.depth.shape != size_of(image):
+            self._scene = Scene(*size_of(image))
         # Far to near, so that the softened outline of the nearer person lies over the farther.
-        bodies = sorted(bodies, key=lambda entry: -float(entry[2][:, 2].mean()))
-        depth, drawn = self._empty_depth(*image.shape[:2]), []
-        for motion, at, vertices, camera in bodies:
-            colors = self._surface.shade(vertices, np.array(person_color(motion.person_id)))
-            drawing = self._surface.draw(vertices, colors, camera)
-            if drawing is not None:
-                observed = bool(motion.observed[at])
+        for each in sorted(bodies, key=lambda each: -float(each.vertices[:, 2].mean())):
+            lit = each.surface.draw_light(each.vertices, each.camera, self._scene)
+            if lit is not None:
+                observed = bool(each.motion.observed[each.at])
                 opacity = self._style.opacity if observed else self._style.opacity_filled_in
-                _blend(image, background, depth, drawing, opacity)
-                drawn.append(drawing.window)
-        for window in drawn:
-            depth[window.slices] = np.inf
+                paint_body(image, background, lit, person_color(each.motion.person_id), opacity)
+        self._scene.clear()
 
-    def _empty_depth(self, height: int, width: int) -> Float[ndarray, "h w"]:
-        """Infinitely far; kept, for filling it anew costs more than drawing somebody small."""
-        if self._depth.shape != (height, width):
-            self._depth = np.full((height, width), np.inf, np.float32)
-        return self._depth
-
-    def _annotate(self, image: UInt8[ndarray, "h w 3"], motion: BodyMotion, at: int) -> None:
+    def _annotate(self, image: Picture, motion: BodyMotion, at: int) -> None:
         if self._style.keypoints:
-            _draw_keypoints(image, motion.keypoints[at], motion.skeleton)
+            draw_keypoints(image, motion.keypoints[at], motion.skeleton)
         if self._style.person_ids:
-            _draw_label(image, motion.boxes[at], motion.person_id)
+            color = person_color(motion.person_id)
+            draw_label(image, motion.boxes[at], str(motion.person_id), color)
 
 
 class _PosedBodies:
     """Vertices of one person frame by frame, posed some frames at a time."""
 
-    def __init__(self, smpl: SmplParams, body: BodyModel) -> None:
-        self._smpl, self._body = smpl, body
+    def __init__(self, smpl: SmplParams, body: BodyModel, motion: BodyMotion | None = None) -> None:
+        """`motion` says how large the person is in the picture; None takes all the detail."""
+        self._smpl, self._body, self._motion = smpl, body, motion
         self._begin, self._block = 0, np.zeros((0, 0, 3), np.float32)
+        self._surface = _drawable(body, 0.0)[1]
 
-    def vertices(self, position: int) -> Float[ndarray, "v 3"]:
-        """In the frame of the parameters, metres."""
+    def at(self, position: int) -> tuple[Float[ndarray, "v 3"], Surface]:
+        """Vertices in the frame of the parameters, metres, and what they span."""
         if not self._begin <= position < self._begin + len(self._block):
-            smpl = self._smpl[position : position + _FRAMES_POSED_TOGETHER]
-            smpl = smpl.map(lambda tensor: tensor.to(self._body.v_template))
+            part = slice(position, position + _FRAMES_POSED_TOGETHER)
+            tolerance = 0.0 if self._motion is None else tolerance_for(self._motion, part)
+            body, self._surface = _drawable(self._body, tolerance)
+            smpl = self._smpl[part].map(lambda tensor: tensor.to(body.v_template))
             self._begin = position
-            self._block = self._body.vertices(smpl).detach().cpu().float().numpy()
+            self._block = body.vertices(smpl).detach().cpu().float().numpy()
             let_go(self._smpl.body_pose)
-        return self._block[position - self._begin]
+        return self._block[position - self._begin], self._surface
 
 
-def _blend(
-    image: UInt8[ndarray, "h w 3"],
-    background: UInt8[ndarray, "h w 3"],
-    depth: Float[ndarray, "h w"],
-    drawing: Drawing,
-    opacity: float,
-) -> None:
-    """Put a drawing over image and depth, where it is nearer than what is there.
-
-    The picture shines through from `background`, the untouched frame: where two people overlap the
-    farther must not show through the nearer.
-    """
-    rows_columns = drawing.window.slices
-    box, behind, farthest = (each[rows_columns] for each in (image, background, depth))
-    nearer = drawing.depth < farthest
-    np.copyto(farthest, drawing.depth, where=nearer)
-    # A 3 x 3 box over coverage and coloured coverage alike softens the stairs of the outline.
-    coverage = cv2.merge([cv2.blur(nearer.astype(np.float32), (3, 3))] * 3)
-    color = cv2.blur(cv2.copyTo(drawing.color, nearer.view(np.uint8)), (3, 3))
-    # To image come coverage * (opacity * colour + (1 - opacity) * background - image), where the
-    # blurred colour has its coverage in it already. OpenCV takes a third of numpy's time.
-    change = cv2.addWeighted(behind, 1 - opacity, box, -1, 0, dtype=cv2.CV_32F)
-    change = cv2.scaleAdd(color, 255 * opacity, cv2.multiply(change, coverage))
-    box[:] = cv2.add(box, change, dtype=cv2.CV_8U)
+def tolerance_for(motion: BodyMotion, part: slice) -> float:
+    """Metres by which a body may be simplified at its nearest there; 0 for not at all."""
+    nearest = float(motion.joints[part, :, 2].mean(1).min())
+    size = float(motion.camera.focal.max()) / nearest if nearest > 0 else np.inf
+    return next((metres for metres in _TOLERANCES if metres * size <= _TOLERABLE), 0.0)
 
 
-def _draw_keypoints(
-    image: UInt8[ndarray, "h w 3"], keypoints: Float[ndarray, "joints 3"], skeleton: Skeleton
-) -> None:
-    known = keypoints[:, 2] > 0
-    points = [tuple(map(int, np.round(point))) for point in keypoints[:, :2]]
-    for bone in skeleton.bones:
-        start, end = skeleton.indices(*bone)
-        if known[start] and known[end]:
-            cv2.line(image, points[start], points[end], (255, 255, 255), 1, cv2.LINE_AA)
-
-
-def _draw_label(image: UInt8[ndarray, "h w 3"], box: Float[ndarray, "4"], person_id: int) -> None:
-    """The person's number above their box, in their colour with a dark rim."""
-    scale, font = max(image.shape[0] / 900, 0.5), cv2.FONT_HERSHEY_SIMPLEX
-    thickness = max(round(2 * scale), 1)
-    (width, height), _ = cv2.getTextSize(str(person_id), font, scale, thickness)
-    place = (int((box[0] + box[2] - width) / 2), max(int(box[1] - height / 2), height + 2))
-    color = tuple(255 * channel for channel in person_color(person_id))
-    for stroke, ink in ((thickness + 3, (40, 40, 40)), (thickness, color)):
-        cv2.putText(image, str(person_id), place, font, scale, ink, stroke, cv2.LINE_AA)
+@lru_cache(maxsize=4)
+def _drawable(body: BodyModel, tolerance: float) -> tuple[BodyModel, Surface]:
+    """Made once of a body: a live camera's frames are drawn by an artist each."""
+    drawn = simplified(body, tolerance) if tolerance > 0 else body
+    return drawn, Surface(drawn.faces.cpu().numpy(), len(drawn.v_template))
