@@ -5,7 +5,8 @@
 
 Every length is tracked in a process of its own, by the `track` door: a video of one grey, in which
 a stand-in for the detector sees people who swing their limbs (`--detector built-in` looks for them
-in a video of one's own instead, shown again and again: `--video`). The model says of the
+in a video of one's own instead, shown again and again: `--video`). `--looking 20` lets it take its
+time, as detectors do, so that whatever runs ahead of it does. The model says of the
 first windows what it says, and then the same again, which takes as much memory and no time;
 `--every-window` asks it each time, for the time it takes. The table has the highest
 resident memory of the process by stages, of tracking as a whole, and milliseconds per frame.
@@ -74,6 +75,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--size", default="160x120", metavar="WxH", help="of the video, pixels (160x120)")
     add("--detector", choices=("stand-in", "built-in"), default="stand-in")
     add("--video", type=Path, metavar="FILE", help="shown again and again to the built-in detector")
+    add(
+        "--looking",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="milliseconds that the stand-in takes for a frame, as detectors do (0)",
+    )
     add("--every-window", action="store_true", help="let the model say something of every window")
     add(
         "--doors", nargs="+", choices=DOORS, metavar="DOOR", help=f"of a result: {', '.join(DOORS)}"
@@ -100,6 +108,7 @@ def in_own_process(
         _write_video(video, frames, options)
         command = [sys.executable, __file__, "--child", str(video), "--people", str(options.people)]
         command += ["--size", options.size, "--detector", options.detector]
+        command += ["--looking", str(options.looking)]
         command += ["--every-window"] * options.every_window
         if options.video is not None:
             command += ["--video", str(options.video)]
@@ -163,11 +172,11 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         patch.object(result, "save", noted("saving", result.save)),
         patch.object(result, "render", noted("drawing", result.render)),
     ):
-        stand_in = patch.object(Eyes, "open", lambda eyes, device: _StandIn(options.people, size))
         if options.detector == "stand-in":
-            stand_in.start()
+            seeing = _StandIn(options.people, size, options.looking / 1000)
+            patch.object(Eyes, "open", lambda eyes, device: seeing).start()
         if not options.every_window:
-            patch.object(Hmr, "forward", _repeated(Hmr.forward)).start()
+            patch.object(Hmr, "bodies", _repeated(Hmr.bodies)).start()
         track.main([str(options.child), "-o", str(output), *options.track_options])
     with stage("checking"):
         _check(output / options.child.stem)
@@ -203,7 +212,9 @@ def _check(folder: Path) -> None:
 class _StandIn:
     """Sees people of a detector's skeleton who stand side by side and swing their limbs."""
 
-    def __init__(self, people: int, size: tuple[int, int]) -> None:
+    def __init__(self, people: int, size: tuple[int, int], looking: float) -> None:
+        """`looking` is how long that takes, seconds."""
+        self._looking = looking
         self._keypoints = [_swinging(number, people, size) for number in range(people)]
 
     def __enter__(self) -> "_StandIn":
@@ -216,6 +227,7 @@ class _StandIn:
         from temporal_hmr.motion import Person2D
         from temporal_hmr.skeleton import BLAZEPOSE23
 
+        time.sleep(self._looking)
         seen = [keypoints[frame.index % CYCLE] for keypoints in self._keypoints]
         return [
             Person2D(np.concatenate([each[:, :2].min(0), each[:, :2].max(0)]), each, BLAZEPOSE23, 1)
