@@ -18,7 +18,6 @@ from numpy import ndarray
 
 from temporal_hmr.containers import breaks_off, is_iso
 from temporal_hmr.damage import steps_and_gaps
-from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
 
 _LEAST_FRAME = 4
@@ -34,7 +33,7 @@ def _decord_reader(path: Path):
     try:
         import decord
     except ImportError:
-        raise InputError("reading videos needs decord: run `pip install decord`") from None
+        return None
     decord.logging.set_level(decord.logging.QUIET)
     # An absolute path, so that FFmpeg takes no part of a name such as "a:b.mp4" for a protocol.
     try:
@@ -42,6 +41,15 @@ def _decord_reader(path: Path):
             return decord.VideoReader(str(path.resolve()), num_threads=2)
     except (decord.DECORDError, RuntimeError, AssertionError):
         return None
+
+
+def has_decord() -> bool:
+    """There is none for Macs with Apple's processors."""
+    try:
+        import decord  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def decord_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:

@@ -14,7 +14,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from temporal_hmr.decoding import decord_images, usable
+from temporal_hmr.decoding import (
+    decord_facts,
+    decord_images,
+    has_decord,
+    has_index,
+    usable,
+)
 from temporal_hmr.native_output import silenced
 
 _CODECS = {"av01": "AV1", "AV01": "AV1"}
@@ -28,6 +34,33 @@ def codec_of(path: Path) -> str | None:
         letters = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
         capture.release()
     return _CODECS.get(letters.to_bytes(4, "little").decode("latin-1"))
+
+
+def indexed_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
+    """Presentation times (s) and average frame rate as the file's index says, nothing decoded.
+
+    None if it says nothing that can be trusted. decord tells, or PyAV where there is no decord.
+    """
+    if has_decord():
+        return decord_facts(path)
+    return _av_index(path) if has_index(path) else None
+
+
+def _av_index(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
+    try:
+        from av import open as open_container
+        from av.error import FFmpegError
+    except ImportError:
+        return None
+    try:
+        with open_container(str(path.resolve())) as container:
+            stream = container.streams.video[0]
+            shown = (packet.pts for packet in container.demux(stream) if not packet.is_discard)
+            times = sorted(float(pts * stream.time_base) for pts in shown if pts is not None)
+            fps = float(stream.average_rate or 1)
+    except (FFmpegError, IndexError, ValueError):
+        return None
+    return usable(np.array(times), fps) if times else None
 
 
 def av_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:

@@ -1,10 +1,10 @@
 """Clips: upright RGB frames with presentation times, streamed from a video or a folder of images.
 
-decord tells which frames a video has, and PyAV reads them. Where decord cannot be used, which the
-log tells, OpenCV or PyAV does both; without PyAV decord does. A video that breaks off (decord
-refuses those) is read on by OpenCV up to the break, and the clip then says that it was broken.
-Damage in the middle costs the frames that it hit: the picture before stands in for them, numbers
-and times stay what they are.
+decord tells which frames a video has (PyAV, where there is no decord), and PyAV reads them. Where
+decord cannot be used, which the log tells, OpenCV or PyAV does both; without PyAV decord does. A
+video that breaks off (decord refuses those) is read on by OpenCV up to the break, and the clip then
+says that it was broken. Damage in the middle costs the frames that it hit: the picture before
+stands in for them, numbers and times stay what they are.
 """
 
 import logging
@@ -24,13 +24,12 @@ from temporal_hmr.containers import lacks_index
 from temporal_hmr.damage import numbers_in_avi, told_damage, told_gaps, told_images
 from temporal_hmr.decoding import (
     announced,
-    decord_facts,
     is_cut_short,
     opencv_facts,
     opencv_images,
     pixel_aspect,
 )
-from temporal_hmr.decoding_av import av_facts, av_images, codec_of, streamed_images
+from temporal_hmr.decoding_av import av_facts, av_images, codec_of, indexed_facts, streamed_images
 from temporal_hmr.errors import InputError
 from temporal_hmr.images import IMAGE_SUFFIXES, first_readable, image_or_none, images_in
 
@@ -288,7 +287,7 @@ class _VideoFile(Clip):
 
 
 def _open_video(path: Path) -> Clip:
-    reader, facts, image = "decord", decord_facts(path), None
+    reader, facts, image = "decord", indexed_facts(path), None
     if facts is not None:
         image = next((image for _, image in streamed_images(path, facts[0], 0, 1)), None)
     if facts is None:

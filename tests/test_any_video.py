@@ -112,7 +112,7 @@ class TestReaders:
         content = write(tmp_path / "a.mp4", frames=2).read_bytes()
         (tmp_path / "turned.mp4").write_bytes(turned(content, degrees))
         first = next(iter(open_clip(tmp_path / "turned.mp4"))).image
-        monkeypatch.setattr(video, "decord_facts", lambda _: None)
+        monkeypatch.setattr(video, "indexed_facts", lambda _: None)
         clip = open_clip(tmp_path / "turned.mp4")
         assert (clip.height, clip.width) == first.shape[:2]
         np.testing.assert_array_equal(next(iter(clip)).image, first)
@@ -125,7 +125,7 @@ class TestReaders:
 
     def test_what_only_pyav_reads_is_named_where_it_is_missing(self, tmp_path, monkeypatch) -> None:
         path = write(tmp_path / "a.mp4", frames=2)
-        for name in ("decord_facts", "opencv_facts", "av_facts"):
+        for name in ("indexed_facts", "opencv_facts", "av_facts"):
             monkeypatch.setattr(video, name, lambda _: None)
         monkeypatch.setattr(video, "codec_of", lambda _: "AV1")
         with pytest.raises(InputError, match=r"a\.mp4 is AV1, .* `pip install av`"):

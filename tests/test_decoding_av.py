@@ -95,3 +95,26 @@ def test_a_frame_that_cannot_be_decoded_moves_no_other(film, monkeypatch) -> Non
     assert shown_index(found[4][1]) == pytest.approx(6, abs=1)
     damaged = [frame.index for frame in open_clip(film) if frame.damaged]
     assert damaged == [4, 5]
+
+
+@pytest.mark.parametrize("fps", [25.0, 29.97])
+def test_without_decord_pyav_tells_the_same(tmp_path, fps: float, monkeypatch, caplog) -> None:
+    """There is no decord for Macs with Apple's processors."""
+    path = write(tmp_path / "a.mp4", frames=FRAMES, fps=fps)
+    expected = open_clip(path)
+    monkeypatch.setitem(sys.modules, "decord", None)
+    clip = open_clip(path)
+    assert clip.fps == pytest.approx(expected.fps, rel=1e-6)
+    np.testing.assert_allclose(clip.times, expected.times, atol=1e-6)
+    shown = [(frame.index, shown_index(frame.image)) for frame in clip.with_range(0.5)]
+    first = int(np.searchsorted(expected.times, 0.5))
+    assert [index for index, _ in shown] == list(range(first, FRAMES))
+    assert [index for _, index in shown] == pytest.approx(range(first, FRAMES), abs=1)
+    assert not caplog.records
+
+
+def test_without_decord_and_pyav_opencv_reads(film, monkeypatch, caplog) -> None:
+    monkeypatch.setitem(sys.modules, "decord", None)
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert [frame.index for frame in open_clip(film)] == list(range(FRAMES))
+    assert "is read by OpenCV" in caplog.text

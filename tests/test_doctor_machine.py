@@ -175,6 +175,11 @@ class TestParts:
         (found,) = probes.try_part("opencv")
         assert found["level"] == "error" and "opencv-contrib-python>=5" in found["message"]
 
+    def test_a_machine_that_has_no_decord(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "decord", None)
+        (found,) = probes.try_part("decord")
+        assert found["level"] == "ok" and "PyAV reads the sample clip" in found["message"]
+
     def test_a_decoder_that_stops_early(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("temporal_hmr.decoding.decord_images", lambda *_: iter([]))
         (found,) = probes.try_part("decord")

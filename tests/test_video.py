@@ -282,7 +282,7 @@ def test_a_video_cut_before_its_header_is_refused(tmp_path):
 def test_a_recording_that_never_learned_its_length_is_read_whole(tmp_path, monkeypatch):
     path = write(tmp_path / "live.mp4", frames=12)
     # As FFmpeg and decord take a live Matroska recording, which OpenCV cannot write here.
-    monkeypatch.setattr(video, "decord_facts", lambda _path: None)
+    monkeypatch.setattr(video, "indexed_facts", lambda _path: None)
     monkeypatch.setattr(video, "streamed_images", lambda *_: iter(()))
     monkeypatch.setattr(video, "announced", lambda _path: (25.0, 0))
     clip = open_clip(path)

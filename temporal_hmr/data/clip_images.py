@@ -13,8 +13,8 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from temporal_hmr.data.sequence import Sequence, ShardFrames
-from temporal_hmr.decoding import decord_facts, decord_images
-from temporal_hmr.decoding_av import streamed_images
+from temporal_hmr.decoding import decord_images
+from temporal_hmr.decoding_av import indexed_facts, streamed_images
 from temporal_hmr.errors import InputError
 from temporal_hmr.images import decode_image, read_image
 
@@ -143,7 +143,7 @@ def _from_video(
 def _video_images(
     path: Path, first: int, stop: int
 ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
-    facts = decord_facts(path)
+    facts = indexed_facts(path)
     if facts is None or first >= len(facts[0]):
         return enumerate(decord_images(path, first, stop), first)
     return streamed_images(path, facts[0], first, stop)

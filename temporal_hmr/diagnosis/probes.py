@@ -45,13 +45,24 @@ def try_part(part: str) -> list[dict]:
 
 
 def _decord() -> Finding:
-    from temporal_hmr.decoding import decord_facts, decord_images
+    from temporal_hmr.decoding import decord_facts, decord_images, has_decord
 
+    if not has_decord():
+        return _without_decord()
     facts = decord_facts(SAMPLE)
     shapes = [image.shape for image in decord_images(SAMPLE, 0, SAMPLE_FRAMES)]
     if facts is None or len(facts[0]) != SAMPLE_FRAMES or shapes != _expected_shapes():
         return error("decord", _undecodable("decord", len(shapes)))
     return ok("decord", f"reads the sample clip, {len(shapes)} frames")
+
+
+def _without_decord() -> Finding:
+    from temporal_hmr.video import open_clip
+
+    shapes = [frame.image.shape for frame in open_clip(SAMPLE)]
+    if shapes != _expected_shapes():
+        return error("decord", _undecodable("PyAV", len(shapes)))
+    return ok("decord", f"none for this machine: PyAV reads the sample clip, {len(shapes)} frames")
 
 
 def _opencv() -> Finding:
