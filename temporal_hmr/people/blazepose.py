@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import silenced
+from temporal_hmr.people.deferred import deferred
 from temporal_hmr.people.trimmed import trimmed_networks
 from temporal_hmr.skeleton import BLAZEPOSE33
 
@@ -224,7 +225,8 @@ def _pixels(landmarks: Any, image: ImagePacket) -> Float[ndarray, "n 4"]:
 def _load_mediapipe() -> tuple[str, Path]:
     """Import mediapipe, and tell its version and the folder that its networks are in."""
     try:
-        with silenced():
+        # mediapipe draws with it, which nobody here asks for; importing it takes half a second.
+        with silenced(), deferred("matplotlib", "pyplot"):
             import mediapipe
     except ImportError:
         raise InputError(
