@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_hmr.people.deferred import deferred
+from temporal_hmr.people.deferred import deferred, deferred_functions
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +54,27 @@ def test_what_is_not_there_is_still_missed() -> None:
         drawing.paint()
     with pytest.raises(AttributeError, match="__file__"):
         assert drawing.__file__
+
+
+def test_functions_are_there_when_they_are_called(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text("from heavy.drawing import draw")
+    with deferred_functions("heavy.drawing"):
+        user = import_module("user")
+    assert "heavy.drawing" not in sys.modules
+    assert user.draw() == "drawn" and "heavy.drawing" in sys.modules
+    drawing = import_module("heavy.drawing")
+    with deferred_functions("heavy.drawing"):
+        assert import_module("heavy.drawing") is drawing
+
+
+def test_filterpy_tells_likelihoods_all_the_same() -> None:
+    code = (
+        "import sys; from temporal_hmr.people.motion_filter import KalmanFilter;"
+        "print('scipy.stats' in sys.modules); f = KalmanFilter(2, 1); f.predict(); f.update(0.0);"
+        "print(f.log_likelihood < 0)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "True"]
 
 
 def test_mediapipe_draws_all_the_same() -> None:

@@ -1,9 +1,15 @@
 """Where a person's box is going: a Kalman filter of constant velocity, in units of its own size."""
 
 import numpy as np
-from filterpy.kalman import KalmanFilter
 from jaxtyping import Float
 from numpy import ndarray
+
+from temporal_hmr.people.deferred import deferred_functions
+
+# For likelihoods, which nobody here asks for: they take SciPy's statistics, which take half a
+# second to import.
+with deferred_functions("filterpy.stats"):
+    from filterpy.kalman import KalmanFilter
 
 _POSITION_NOISE = 0.06
 """Standard deviation of a detected box's centre, over the person's size."""
