@@ -25,6 +25,8 @@ from temporal_hmr.native_output import silenced
 
 _CODECS = {"av01": "AV1", "AV01": "AV1"}
 """By the four letters that OpenCV gives."""
+_ALL_OF_IT = {"advanced_editlist": "0"}
+"""What was cut away of an mp4 by its index alone is decoded, too, as decord does."""
 
 
 def codec_of(path: Path) -> str | None:
@@ -54,9 +56,10 @@ def _av_index(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
         return None
     try:
         with open_container(str(path.resolve())) as container:
-            stream = container.streams.video[0]
+            stream = _best(container)
+            late = _late(stream)
             shown = (packet.pts for packet in container.demux(stream) if not packet.is_discard)
-            times = sorted(float(pts * stream.time_base) for pts in shown if pts is not None)
+            times = sorted(float(pts * stream.time_base) - late for pts in shown if pts is not None)
             fps = float(stream.average_rate or 1)
     except (FFmpegError, IndexError, ValueError):
         return None
@@ -123,6 +126,8 @@ def _numbered(
     tolerance = 0.5 * float(np.median(np.diff(times))) if len(times) > 1 else np.inf
     for time, frame in decoded:
         number = following if np.isnan(time) else _nearest(times, time)
+        if time < times[0] - tolerance:  # cut away by an edit
+            continue
         if not np.isnan(time) and abs(times[number] - time) > tolerance:
             return
         if number < following:
@@ -161,6 +166,7 @@ def decoded_frames(
 ) -> Generator[tuple[float, Any], None, None]:
     """Time (s, NaN if the file does not say) and PyAV's frame, over damage, to end or break.
 
+    The time is counted from the beginning of what is to be shown, as decord's is.
     With `begin` from a frame on that is not after that time. Nothing comes without PyAV.
     """
     try:
@@ -169,19 +175,36 @@ def decoded_frames(
     except ImportError:
         return
     try:
-        with open_container(str(path.resolve())) as container:
-            stream = container.streams.video[0]
+        with open_container(str(path.resolve()), options=_ALL_OF_IT) as container:
+            stream = _best(container)
+            late = _late(stream)
             # With threads of its own decoding takes more time in all, and it may wait for ever for
             # one that has something to say, if PyAV was told to pass that on to Python.
             stream.thread_count = 1
             if begin is not None:
-                container.seek(int(begin / stream.time_base), stream=stream)
+                container.seek(int((begin + late) / stream.time_base), stream=stream)
             for packet in container.demux(stream):
                 try:
                     frames = packet.decode()
                 except FFmpegError:
                     continue
                 for frame in frames:
-                    yield (np.nan if frame.time is None else frame.time), frame
+                    yield (np.nan if frame.time is None else frame.time - late), frame
     except (FFmpegError, IndexError, ValueError):
         return
+
+
+def _best(container: Any) -> Any:
+    """The video of a file, of several the one that decord and players take.
+
+    Raises `IndexError` if there is none.
+    """
+    stream = container.streams.best("video")
+    if stream is None:
+        raise IndexError("there is no video in it")
+    return stream
+
+
+def _late(stream: Any) -> float:
+    """Seconds at which a stream begins; before 0 lies what an edit cut away."""
+    return float(max(stream.start_time or 0, 0) * stream.time_base)

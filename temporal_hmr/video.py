@@ -73,6 +73,9 @@ class Clip(ABC):
     """Only every so manieth of these is delivered, from the first on."""
     breaks: ClassVar[bool] = True
     """Whether frames that fail to come at the end are a break; else they are damaged."""
+    as_in_file: ClassVar[bool] = False
+    """Whether pictures are those that the video file at `path` holds, and nothing was done to them.
+    """
     breaks_off_after: int | None = field(default=None, init=False)
     """Set by iterating: how many frames a broken video has before its break; None while whole."""
     damaged: tuple[int, ...] = field(default=(), init=False)
@@ -231,6 +234,7 @@ def _open_source(path: Path, fps: float | None) -> Clip:
 
 @dataclass(eq=False)
 class _VideoFile(Clip):
+    as_in_file: ClassVar[bool] = True
     reader: Literal["decord", "OpenCV", "PyAV"] = "decord"
     aspect: float = 1.0
     """Width of a pixel over its height as stored; delivered pixels are square."""
@@ -243,8 +247,9 @@ class _VideoFile(Clip):
                 return
             yield Frame(index, float(self.times[index]), self._square_pixels(image))
 
-    def _square_pixels(self, image: UInt8[ndarray, "H w 3"]) -> UInt8[ndarray, "H W 3"]:
-        if self.aspect == 1:
+    def _square_pixels(self, image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "H W 3"]:
+        # The size may change in the middle of a file as well.
+        if image.shape[:2] == (self.height, self.width):
             return image
         return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
 

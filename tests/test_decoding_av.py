@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_video import shown_index, write
+from test_video import picture, shown_index, write
 
 import temporal_hmr
 from temporal_hmr import decoding_av
@@ -118,3 +118,91 @@ def test_without_decord_and_pyav_opencv_reads(film, monkeypatch, caplog) -> None
     monkeypatch.setitem(sys.modules, "av", None)
     assert [frame.index for frame in open_clip(film)] == list(range(FRAMES))
     assert "is read by OpenCV" in caplog.text
+
+
+def encoded(path: Path, sizes=((96, 64),), later: int = 0, **options: str) -> Path:
+    """H.264 with pictures that are stored in another order than shown, from frame `later` on.
+
+    Of several sizes JPEG pictures in place of that, one size after the other.
+    """
+    av = pytest.importorskip("av")
+    plain = len(sizes) > 1
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("mjpeg" if plain else "libx264", rate=25)
+        stream.pix_fmt = "yuvj420p" if plain else "yuv420p"
+        (stream.width, stream.height), count = sizes[0], FRAMES // len(sizes)
+        for part, size in enumerate(sizes):
+            encoder = stream.codec_context
+            if part:
+                encoder = av.CodecContext.create("mjpeg", "w")
+                encoder.width, encoder.height = size
+                encoder.pix_fmt, encoder.time_base = "yuvj420p", stream.codec_context.time_base
+            encoder.options = {} if plain else {"bf": "2", "g": "12", "preset": "ultrafast"}
+            for index in range(part * count, (part + 1) * count):
+                frame = av.VideoFrame.from_ndarray(picture(index, *size))
+                frame.pts = later + index
+                _put(container, stream, encoder.encode(frame.reformat(format=stream.pix_fmt)))
+            _put(container, stream, encoder.encode(None))
+    return path
+
+
+def _put(container, stream, packets) -> None:
+    for packet in packets:
+        packet.stream = stream
+        container.mux(packet)
+
+
+@pytest.mark.parametrize(
+    ("name", "later", "options"),
+    [
+        ("parts.mp4", 0, {"movflags": "frag_keyframe+empty_moov"}),
+        ("late.mp4", 50, {}),
+        ("late.mkv", 3, {}),
+        ("plain.mov", 0, {"use_editlist": "0"}),
+    ],
+)
+def test_frames_are_counted_from_the_first(name, later, options, tmp_path) -> None:
+    """Whose time is not 0 in all files."""
+    clip = open_clip(encoded(tmp_path / name, later=later, **options))
+    for first in (0, 1, 11, 13, 30):
+        frames = list(clip.with_range(float(clip.times[first])))
+        assert [frame.index for frame in frames] == list(range(first, FRAMES))
+        assert not any(frame.damaged for frame in frames)
+        shown = [shown_index(frame.image) for frame in frames]
+        assert shown == pytest.approx(range(first, FRAMES), abs=1)
+
+
+def test_what_an_edit_cut_away_is_read_too(tmp_path) -> None:
+    path = encoded(tmp_path / "a.mp4")
+    content = bytearray(path.read_bytes())
+    begins = content.index(b"elst") + 4 + 8 + 4
+    usual = int.from_bytes(content[begins : begins + 4], "big")
+    content[begins : begins + 4] = (usual + 6 * 512).to_bytes(4, "big")
+    path.write_bytes(content)
+    frames = list(open_clip(path))
+    assert not any(frame.damaged for frame in frames)
+    assert [shown_index(f.image) for f in frames] == pytest.approx(range(FRAMES), abs=1)
+    assert frames[6].time == pytest.approx(0)
+
+
+def test_of_several_videos_in_a_file_decord_s_is_read(tmp_path) -> None:
+    av = pytest.importorskip("av")
+    parts = encoded(tmp_path / "a.mkv", sizes=((96, 64),) * 2), encoded(tmp_path / "b.mp4")
+    path = tmp_path / "both.mkv"
+    with av.open(str(path), "w") as both, av.open(str(parts[0])) as a, av.open(str(parts[1])) as b:
+        streams = [(each, both.add_stream_from_template(each.streams.video[0])) for each in (a, b)]
+        for each, stream in streams:
+            packets = [packet for packet in each.demux(video=0) if packet.dts is not None]
+            _put(both, stream, packets if each is b else packets[: FRAMES // 2])
+    expected = list(decord_images(path, 0, FRAMES))
+    frames = list(open_clip(path))
+    assert len(frames) == len(expected) == FRAMES
+    for frame, image in zip(frames, expected, strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+
+
+def test_a_size_that_changes_on_the_way_is_that_of_the_first_frame(tmp_path) -> None:
+    clip = open_clip(encoded(tmp_path / "a.mkv", sizes=((96, 64), (48, 32))))
+    for part in (clip, clip.with_range(1.2)):
+        assert {frame.image.shape for frame in part} == {(64, 96, 3)}
+    assert shown_index(list(clip.with_range(1.2))[0].image) == pytest.approx(30, abs=1)

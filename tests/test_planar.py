@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from test_overlay import standing
 
+from temporal_hmr.camera import Camera
+from temporal_hmr.given.lens import Lens, straight_clip
 from temporal_hmr.output import footage as footage_module
 from temporal_hmr.output.encoding import plays_everywhere, write_video
 from temporal_hmr.output.footage import Footage, footage
@@ -211,6 +213,27 @@ def test_what_is_not_plain_is_taken_as_rgb(tmp_path: Path, monkeypatch) -> None:
     same(open_clip(folder), 0)
     monkeypatch.setattr(footage_module, "plays_everywhere", lambda: False)
     same(clip, 0)
+
+
+@needs_pyav
+def test_without_its_lens_a_clip_is_not_as_in_its_file(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    lens = Lens(Camera.with_assumed_focal(clip.width, clip.height), (-0.3, 0.1, 0.0, 0.0))
+    same(straight_clip(clip, lens), 0)
+
+
+@needs_pyav
+def test_times_in_single_precision_are_believed(tmp_path: Path) -> None:
+    """decord's, which after an hour are off by more than a ten thousandth of a second."""
+    clip, decoded = write_clip(tmp_path / "clip.mp4"), footage_module.decoded_frames
+
+    def late(path: Path, begin: float | None):
+        for time, frame in decoded(path, begin):
+            yield time + 5000, frame
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(footage_module, "decoded_frames", late)
+        same(replace(clip, times=clip.times + 5000 + 2e-4), 12)
 
 
 @needs_pyav

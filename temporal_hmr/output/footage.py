@@ -15,8 +15,9 @@ from temporal_hmr.output.encoding import plays_everywhere
 from temporal_hmr.output.planar import Matrix, Picture, Planar
 from temporal_hmr.video import Clip
 
-_WITHIN = 1e-4
-"""Seconds by which two readers' times of the same frame differ at most."""
+_WITHIN, _PRECISION = 1e-4, 1.2e-7
+"""Seconds by which two readers' times of the same frame differ at most, and the share of the time
+itself: decord's are in single precision."""
 _MATRICES: dict[int, Matrix] = {1: "bt709", 2: "smpte170m", 5: "smpte170m", 6: "smpte170m"}
 """By FFmpeg's numbers; what is not stated (2) is old television's, as for all who read RGB."""
 _FULL_RANGE = 2
@@ -52,17 +53,17 @@ def footage(clip: Clip) -> Iterator[Footage]:
 def _planar(clip: Clip) -> Generator[tuple[int, Planar], None, None]:
     """Number and picture of the clip's frames, up to the first that cannot be had this way."""
     even = clip.width % 2 == 0 and clip.height % 2 == 0
-    if not (plays_everywhere() and even and clip.path.is_file() and has_index(clip.path)):
+    if not (plays_everywhere() and even and clip.as_in_file and has_index(clip.path)):
         return
     numbers = clip.indices()
     following = numbers[0]
     start = float(clip.times[following])
     with closing(decoded_frames(clip.path, start if following else None)) as frames:
         for time, frame in frames:
-            if time < start - _WITHIN:  # where it jumped to
+            if time < start - _WITHIN - _PRECISION * start:  # where it jumped to
                 continue
             # Times that are not stated are not near, either.
-            if not abs(time - clip.times[following]) <= _WITHIN:
+            if not abs(time - clip.times[following]) <= _WITHIN + _PRECISION * abs(time):
                 return
             if following in numbers:
                 if not _is_plain(frame, clip):

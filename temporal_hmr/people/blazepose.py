@@ -111,7 +111,7 @@ class BlazePose:
                 _look_for_networks(networks)
                 self._detection = _Graph(_DETECTION_GRAPH, "detections") if detects else None
                 self._landmark = _landmark_graph(networks)
-        except (ValueError, RuntimeError):
+        except (ValueError, RuntimeError, ImportError):
             raise InputError(
                 f"mediapipe {version} lacks the pose graphs of 0.10.9; "
                 "run `pip install mediapipe==0.10.9`"
