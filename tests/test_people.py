@@ -227,6 +227,16 @@ def test_without_mediapipe_the_remedy_is_named(monkeypatch):
         MediapipePeople()
 
 
+def test_of_a_mediapipe_without_its_python_graphs_the_remedy_is_named(monkeypatch):
+    """Newer ones have none."""
+    pytest.importorskip("mediapipe", reason="mediapipe has no wheel for this Python")
+    from temporal_hmr.people.blazepose import BlazePose
+
+    monkeypatch.setitem(sys.modules, "mediapipe.python._framework_bindings", None)
+    with pytest.raises(InputError, match="lacks the pose graphs"):
+        BlazePose()
+
+
 def test_similarity_is_one_for_the_same_pose_and_falls_with_distance():
     random = np.random.default_rng(0)
     pose = np.concatenate([random.uniform(0, 200, (23, 2)), random.uniform(0.1, 1, (23, 1))], 1)
