@@ -27,6 +27,8 @@ _CODECS = {"av01": "AV1", "AV01": "AV1"}
 """By the four letters that OpenCV gives."""
 _ALL_OF_IT = {"advanced_editlist": "0"}
 """What was cut away of an mp4 by its index alone is decoded, too, as decord does."""
+_EARLIER = (0.0, 2.0, 10.0)
+"""Seconds before a frame to which the reader jumps, one after the other, until it has the frame."""
 
 
 def codec_of(path: Path) -> str | None:
@@ -107,16 +109,18 @@ def streamed_images(
 def _by_time(
     path: Path, times: Float[ndarray, "N"], first: int
 ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
-    if first == 0:
-        yield from _numbered(decoded_frames(path), times, 0)
-        return
-    jumped = _numbered(decoded_frames(path, float(times[first])), times, first)
-    landed = next(jumped, None)
-    if landed is not None and landed[0] == first:
-        yield landed
-        yield from jumped
-    else:  # behind what was asked for, or nowhere: files may not say well where frames are
-        yield from _numbered(decoded_frames(path), times, first)
+    for earlier in _EARLIER:
+        begin = float(times[first]) - earlier
+        if begin <= times[0]:
+            break
+        jumped = _numbered(decoded_frames(path, begin), times, first)
+        landed = next(jumped, None)
+        if landed is not None and landed[0] == first:
+            yield landed
+            yield from jumped
+            return
+        # Behind what was asked for, or nowhere: files may not say well where frames are.
+    yield from _numbered(decoded_frames(path), times, first)
 
 
 def _numbered(

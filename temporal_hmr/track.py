@@ -228,16 +228,21 @@ def _track_unless_finished(options: Namespace, source: Path, named: bool = False
 def _complete(job: "TrackJob", folder: Path, found: dict, options: Namespace) -> None:
     """Export and draw what is missing of results that were there before.
 
-    Raises `InputError` for what cannot be written.
+    With it goes what a run left that was killed over that. Raises `InputError` for what cannot be
+    written.
     """
     from temporal_hmr.editing.drawing import draw_overlay, has_overlay
     from temporal_hmr.output.export import export_is_current
+    from temporal_hmr.output.work import working_in
 
-    refused = None
-    if options.export and not export_is_current(folder, options.export):
-        refused = _export(folder, options)
-    if not options.no_render and not has_overlay(folder, found, options.side_view):
-        draw_overlay(folder, job.pictures(), job.body, options.side_view, job.progress)
+    undone = options.export and not export_is_current(folder, options.export)
+    undrawn = not options.no_render and not has_overlay(folder, found, options.side_view)
+    if not (undone or undrawn):
+        return
+    with working_in(folder, options.keep_work):
+        refused = _export(folder, options) if undone else None
+        if undrawn:
+            draw_overlay(folder, job.pictures(), job.body, options.side_view, job.progress)
     if refused is not None:
         raise refused
 

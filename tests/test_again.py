@@ -154,6 +154,12 @@ class TestFinished:
             assert contents(walk) == before
             assert leave(*words, "--export", "obj") == 0, "what is missing is made"
             assert (walk / "overlay.mp4").exists() and (walk / "export" / "obj").exists()
+            # As a run leaves it that is killed while it draws.
+            (walk / "overlay.mp4").rename(walk / ".overlay.abcd.mp4")
+            (walk / "work").mkdir()
+            assert leave(*words) == 0
+            assert (walk / "overlay.mp4").exists()
+            assert not (walk / ".overlay.abcd.mp4").exists() and not (walk / "work").exists()
         monkeypatch.setattr(looked, FakeDetector)
         assert leave(*words, "--no-render", "--again") == 0
         assert "1 person in 2 frames\n" in capsys.readouterr().out

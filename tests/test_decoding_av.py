@@ -83,6 +83,21 @@ def test_a_jump_that_lands_behind_is_not_believed(film, late: int, monkeypatch) 
     assert [number for number, _ in found] == list(range(10, FRAMES))
 
 
+def test_the_next_jump_is_from_a_little_earlier(tmp_path, monkeypatch) -> None:
+    """Not from the beginning, which may be an hour before."""
+    film, begun = write(tmp_path / "a.mp4", frames=80), []
+    decoded = decoding_av.decoded_frames
+
+    def unsure(path, begin=None):
+        begun.append(begin)
+        return [each for each in decoded(path) if begin is None or each[0] >= begin + 1]
+
+    monkeypatch.setattr(decoding_av, "decoded_frames", unsure)
+    found = list(streamed_images(film, times_of(film), 70, 80))
+    assert [number for number, _ in found] == list(range(70, 80))
+    assert begun == pytest.approx([2.8, 0.8])
+
+
 def test_a_frame_that_cannot_be_decoded_moves_no_other(film, monkeypatch) -> None:
     decoded = decoding_av.decoded_frames
     monkeypatch.setattr(

@@ -139,7 +139,7 @@ class Artist:
         self._style = style
         self._people = [(motion, _PosedBodies(motion.smpl, body, motion)) for motion in motions]
         self._body, self._side = body, None
-        self._scene = Scene(0, 0)
+        self._scenes: dict[tuple[int, int], Scene] = {}
 
     def draw(self, frame: Images[Kind]) -> Kind:
         """A copy of the frame's image with everybody who is present in it."""
@@ -182,16 +182,18 @@ class Artist:
 
     def _paint(self, image: Picture, background: Picture | None, bodies: Sequence[_Posed]) -> None:
         """Draw bodies into an image; `background` is the untouched one if there are several."""
-        if self._scene.depth.shape != size_of(image):
-            self._scene = Scene(*size_of(image))
+        size = size_of(image)
+        if size not in self._scenes:  # of the picture, and of the view from the side
+            self._scenes[size] = Scene(*size)
+        scene = self._scenes[size]
         # Far to near, so that the softened outline of the nearer person lies over the farther.
         for each in sorted(bodies, key=lambda each: -float(each.vertices[:, 2].mean())):
-            lit = each.surface.draw_light(each.vertices, each.camera, self._scene)
+            lit = each.surface.draw_light(each.vertices, each.camera, scene)
             if lit is not None:
                 observed = bool(each.motion.observed[each.at])
                 opacity = self._style.opacity if observed else self._style.opacity_filled_in
                 paint_body(image, background, lit, person_color(each.motion.person_id), opacity)
-        self._scene.clear()
+        scene.clear()
 
     def _annotate(self, image: Picture, motion: BodyMotion, at: int) -> None:
         if self._style.keypoints:
