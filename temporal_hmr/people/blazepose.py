@@ -111,6 +111,8 @@ class BlazePose:
                 _look_for_networks(networks)
                 self._detection = _Graph(_DETECTION_GRAPH, "detections") if detects else None
                 self._landmark = _landmark_graph(networks)
+                if self._detection is not None:  # which was being read from the disk meanwhile
+                    self._detection.wait()
         except (ValueError, RuntimeError, ImportError):
             raise InputError(
                 f"mediapipe {version} lacks the pose graphs of 0.10.9; "
@@ -247,7 +249,9 @@ def _landmark_graph(networks: Path) -> "_Graph":
     with trimmed_networks(networks) as trimmed:
         _look_for_networks(trimmed)
         try:
-            return _Graph(_LANDMARK_GRAPH, "landmarks", "alignment", _PRESENCE)
+            graph = _Graph(_LANDMARK_GRAPH, "landmarks", "alignment", _PRESENCE)
+            graph.wait()
+            return graph
         finally:
             _look_for_networks(networks)
 
@@ -264,9 +268,12 @@ class _Graph:
         for output in outputs:
             self._graph.observe_output_stream(output, self._received.__setitem__)
         self._graph.start_run()
-        self._graph.wait_until_idle()
         # mediapipe aborts the process at its end if a graph is still running then.
         self.close = weakref.finalize(self, _finish, self._graph)
+
+    def wait(self) -> None:
+        """Until it is ready."""
+        self._graph.wait_until_idle()
 
     def run(self, **packets) -> dict:
         """The packets that come out when these go in; streams that stay silent are absent."""

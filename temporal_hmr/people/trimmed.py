@@ -7,6 +7,7 @@ without them a body is read in two thirds of the time, to the same landmarks.
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,44 +38,67 @@ def without_silhouette(network: bytes) -> bytes:
     What only the silhouette needed is no longer done. Raises `ValueError` if the network has other
     outputs than BlazePose's.
     """
-    from mediapipe.tasks.metadata.schema_py_generated import Model
-
     trimmed = bytearray(network)
-    graph = Model.GetRootAs(trimmed, 0).Subgraphs(0)
-    if graph is None or graph.OutputsLength() != 5:
+    (graph,) = _Vector.of(network, _unsigned(network, 0), _GRAPHS).tables()
+    outputs = _Vector.of(network, graph, _OUTPUTS)
+    operators = _Vector.of(network, graph, _OPERATORS)
+    if outputs.length != 5:
         raise ValueError("this is not BlazePose's landmark network")
-    outputs = [graph.Outputs(place) for place in range(5)]
-    outputs[_SILHOUETTE] = outputs[_SCORE]
-    kept = _needed(graph, outputs)
-    _fill(trimmed, _start(graph, _OUTPUTS), outputs)
+    wanted = outputs.numbers()
+    wanted[_SILHOUETTE] = wanted[_SCORE]
+    kept = _needed(network, operators.tables(), wanted)
+    _fill(trimmed, outputs.start, wanted)
     # A vector of tables holds how far away each is from its own place; the length comes before.
-    start = _start(graph, _OPERATORS)
-    tables = [start + 4 * place + _number(network, start + 4 * place) for place in kept]
-    _fill(trimmed, start, [table - (start + 4 * place) for place, table in enumerate(tables)])
+    start = operators.start
+    _fill(trimmed, start, [table - (start + 4 * place) for place, table in enumerate(kept)])
     _fill(trimmed, start - 4, [len(kept)])
     return bytes(trimmed)
 
 
-_OUTPUTS, _OPERATORS = 8, 10
-"""Slots of a subgraph's table, from TensorFlow Lite's schema."""
+_GRAPHS, _OUTPUTS, _OPERATORS = 8, 8, 10
+"""Where the table of a model, or of a graph, says where these are (TensorFlow Lite's schema)."""
+_TAKEN, _MADE = 6, 8
+"""The same of an operator: the tensors that go in and come out."""
 
 
-def _needed(graph, outputs: list[int]) -> list[int]:
-    """Places of the operators without which there were no such outputs, in their order."""
+def _needed(network: bytes, operators: list[int], outputs: list[int]) -> list[int]:
+    """The operators without which there were no such outputs, in their order."""
     wanted, kept = set(outputs), []
-    for place in reversed(range(graph.OperatorsLength())):
-        operator = graph.Operators(place)
-        if any(operator.Outputs(at) in wanted for at in range(operator.OutputsLength())):
-            wanted.update(operator.Inputs(at) for at in range(operator.InputsLength()))
-            kept.append(place)
+    for operator in reversed(operators):
+        if wanted.intersection(_Vector.of(network, operator, _MADE).numbers()):
+            wanted.update(_Vector.of(network, operator, _TAKEN).numbers())
+            kept.append(operator)
     return kept[::-1]
 
 
-def _start(graph, slot: int) -> int:
-    return graph._tab.Vector(graph._tab.Offset(slot))
+@dataclass(frozen=True)
+class _Vector:
+    """Numbers one after the other in a file of FlatBuffers."""
+
+    network: bytes
+    start: int
+    length: int
+
+    @staticmethod
+    def of(network: bytes, table: int, slot: int) -> "_Vector":
+        """The vector in a slot of the table that begins there; one of none where that is empty."""
+        (back,) = struct.unpack_from("<i", network, table)
+        size, *_ = struct.unpack_from("<H", network, table - back)
+        (offset,) = struct.unpack_from("<H", network, table - back + slot) if slot < size else (0,)
+        if offset == 0:
+            return _Vector(network, 0, 0)
+        start = table + offset + _unsigned(network, table + offset)
+        return _Vector(network, start + 4, _unsigned(network, start))
+
+    def numbers(self) -> list[int]:
+        return list(struct.unpack_from(f"<{self.length}I", self.network, self.start))
+
+    def tables(self) -> list[int]:
+        """Where the tables begin that it points at."""
+        return [self.start + 4 * place + away for place, away in enumerate(self.numbers())]
 
 
-def _number(network: bytes, at: int) -> int:
+def _unsigned(network: bytes, at: int) -> int:
     return struct.unpack_from("<I", network, at)[0]
 
 
