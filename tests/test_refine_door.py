@@ -16,7 +16,7 @@ from temporal_hmr.checks import reading
 from temporal_hmr.command_line import run_door
 from temporal_hmr.interchange.files import read_predictions
 from temporal_hmr.interchange.ours import read_ours
-from temporal_hmr.output.folder import write_results
+from temporal_hmr.output.folder import tracked_video, write_results
 from temporal_hmr.output.npz import Provenance
 from temporal_hmr.refine import _METHODS, main
 from temporal_hmr.refinement import run
@@ -136,6 +136,16 @@ class TestLayouts:
         assert first["change"]["joint"] and report["method"] == "steady"
         shown = capsys.readouterr().out
         assert "jitter" in shown and "person_000.npz" in shown
+
+    def test_ours_still_know_where_their_video_lies(self, tmp_path) -> None:
+        """From a folder of another depth. Known defect: the way was that from the former one."""
+        result, video = track(tmp_path / "walk", 1), tmp_path / "walk.mp4"
+        video.write_bytes(b"a video")
+        summary = json.loads((result / "result.json").read_text())
+        (result / "result.json").write_text(json.dumps({**summary, "source_path": "../walk.mp4"}))
+        out = tmp_path / "calm" / "and" / "walk"
+        assert status(result, "-o", out) == 0
+        assert tracked_video(out) == tracked_video(result) == video.resolve()
 
     def test_a_folder_of_others(self, tmp_path, capsys) -> None:
         """With something in it that is no result."""
