@@ -17,8 +17,9 @@ _ATTENTION = 0.05
 class Ahead(Generic[Item]):
     """The same items in the same order, the next few of them made while one is being used.
 
-    What making one raises is raised where that one would have come. Use as a context manager, or
-    `close` it: the thread ends once it has made the item that it is at, and closes the iterator.
+    It begins when the first is asked for. What making one raises is raised where that one would
+    have come. Use as a context manager, or `close` it: the thread ends once it has made the item
+    that it is at, and closes the iterator.
     """
 
     def __init__(self, items: Iterable[Item], room: int = 2) -> None:
@@ -26,7 +27,6 @@ class Ahead(Generic[Item]):
         self._made: Queue[tuple[str, Any]] = Queue(room)
         self._ended = Event()
         self._thread = Thread(target=self._make, args=(items,), name="ahead", daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> "Ahead[Item]":
         return self
@@ -43,6 +43,9 @@ class Ahead(Generic[Item]):
             self._made.get_nowait()
 
     def __iter__(self) -> Iterator[Item]:
+        # Not before: an interrupt while a thread starts leaves nobody to close it.
+        if not self._ended.is_set():
+            self._thread.start()
         while not self._ended.is_set():
             kind, item = self._made.get()
             if kind == "item":

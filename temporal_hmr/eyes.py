@@ -25,7 +25,7 @@ class Eyes:
     networks: tuple[Pretrained, ...] = ()
     """Those that do not come with a package."""
     mirrored: bool = True
-    """Whether BlazePose reads each frame's mirror image, too: see `DetectionSettings`."""
+    """Whether BlazePose reads each frame's mirror image, too: see `people.settings`."""
 
     def __str__(self) -> str:
         """For the records of a result."""
@@ -49,7 +49,8 @@ class Eyes:
 
             finder, reader = self.networks
             return VitPosePeople.load(finder, reader, device)
-        from temporal_hmr.people.mediapipe import DetectionSettings, MediapipePeople
+        from temporal_hmr.people.mediapipe import MediapipePeople
+        from temporal_hmr.people.settings import DetectionSettings
 
         return MediapipePeople(DetectionSettings(mirrored=self.mirrored))
 

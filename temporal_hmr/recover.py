@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -40,7 +41,7 @@ from temporal_hmr.on_disk import chunks, zeros
 from temporal_hmr.recalled_windows import Answer, recalled
 from temporal_hmr.reprojection import Reprojection, fit_to_keypoints
 from temporal_hmr.skeleton import BLAZEPOSE23, COCO23, Skeleton
-from temporal_hmr.threads import one_thread
+from temporal_hmr.threads import side_by_side
 from temporal_hmr.video import Frame
 
 CHECKPOINT_KIND = "hmr"
@@ -100,13 +101,12 @@ def recover(
     folder = None if journal is None else journal.folder
     seen = fill_frames(_readable(track), folder)
     trained = body_of(model, body)
-    posed = _posed(trained)
-    if next(model.parameters()).device.type != "cpu":
-        # It is going to be moved there and back.
-        posed = copy.deepcopy(posed)
-    looking = _Looking(model, posed, camera, track.skeleton, track.person_id, temporal, journal)
-    # Models of keypoints are small: threads would wait for each other most of the time.
-    with one_thread(model.config.image_side() is None):
+    posed = _posed_for(model, trained)
+    # Models of keypoints are small: a window has a thread, which shares it with no other.
+    small = model.config.image_side() is None
+    with side_by_side(small) as threads:
+        given = (model, posed, camera, track.skeleton, track.person_id, temporal)
+        looking = _Looking(*given, journal, threads)
         shown = seen.at(at_trained_rate(seen.times), folder)
         how = fit if fit is None or temporal else fit.by_frame()
         smpl = looking.recovered(shown, images, how)
@@ -129,6 +129,13 @@ def recover(
         confidence=mean,
         joint_confidence=likely,
     )
+
+
+def _posed_for(model: Hmr, body: BodyModel) -> PosedBody:
+    posed = _posed(body)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    # Else it is going to be moved there and back.
+    return posed if on_cpu else copy.deepcopy(posed)
 
 
 @lru_cache(maxsize=1)
@@ -165,6 +172,8 @@ class _Looking:
     person_id: int
     temporal: bool
     journal: Journal | None
+    threads: Executor | None
+    """For windows that are looked at by themselves; None does so one after the other."""
 
     def recovered(
         self,
@@ -233,8 +242,14 @@ class _Looking:
         count = len(window.times)
         at_once = WINDOWS_IN_CACHE if window.times.device.type == "cpu" else count
         parts = [slice(first, first + at_once) for first in range(0, count, at_once)]
-        cut = (window.map(lambda tensor, part=part: tensor[part]) for part in parts)
-        return joined([model.bodies(each, posed, self.temporal) for each in cut])
+
+        def bodies(part: slice) -> SmplParams:
+            with torch.inference_mode():
+                cut = window.map(lambda tensor: tensor[part])
+                return model.bodies(cut, posed, self.temporal)
+
+        of_all = map if self.threads is None else self.threads.map
+        return joined(list(of_all(bodies, parts)))
 
     @property
     def _folder(self) -> Path | None:

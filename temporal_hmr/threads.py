@@ -1,6 +1,7 @@
 """How many threads the libraries that compute may take."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 
@@ -9,24 +10,50 @@ from threadpoolctl import ThreadpoolController
 
 @contextmanager
 def one_thread(wanted: bool = True) -> Iterator[None]:
-    """Of each pool in the process one thread, for what is too small to be shared; else as it was.
+    """OpenCV, torch and each pool in the process take one thread meanwhile; else as it was.
 
-    Threads would wait for each other most of the time, and on a busy machine far longer than the
-    work takes.
+    For what is too small to be shared, and for threads that share the cores as it is: more would
+    wait for each other most of the time, and on a busy machine far longer than the work takes.
     """
     if not wanted:
         yield
         return
+    import cv2
     import torch
 
-    before = torch.get_num_threads()
+    before = cv2.getNumThreads(), torch.get_num_threads()
     with _pools().limit(limits=1):
+        cv2.setNumThreads(1)
         # Once this was called in a thread, MKL heeds nothing else there.
         torch.set_num_threads(1)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            cv2.setNumThreads(before[0])
+            torch.set_num_threads(before[1])
+
+
+@contextmanager
+def side_by_side(wanted: bool = True) -> Iterator[ThreadPoolExecutor | None]:
+    """As many threads as torch would take for one piece of work, for pieces that take one each.
+
+    None if they are not wanted: then all is as it was.
+    """
+    if not wanted:
+        yield None
+        return
+    import torch
+
+    count = torch.get_num_threads()
+    with one_thread(), ThreadPoolExecutor(count, initializer=_alone) as threads:
+        yield threads
+
+
+def _alone() -> None:
+    """In each thread anew: of torch's numbers of threads some are its own."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @cache
@@ -37,22 +64,3 @@ def _pools() -> ThreadpoolController:
     import torch  # noqa: F401
 
     return ThreadpoolController()
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """OpenCV and torch use no further threads of their own meanwhile, in all of the process.
-
-    For threads that share the cores as it is: waiting for one another is work, too.
-    """
-    import cv2
-    import torch
-
-    before = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before[0])
-        torch.set_num_threads(before[1])

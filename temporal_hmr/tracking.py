@@ -265,7 +265,8 @@ def _follow(job: TrackJob, watch: CameraWatch | None, work: Work | None) -> Foll
     with job.eyes.open(device) as detector:
         made_of = _seen_by(job.provenance, device)
         journal = None if work is None else work.journal("detections", made_of)
-        with journal or nullcontext():
+        # BlazePose's networks share the cores; those of others have threads of their own.
+        with journal or nullcontext(), one_thread(not job.eyes.weights()):
             followed = follow(frames, detector, journal, watch, job.clip)
     if not len(followed.frames):
         raise InputError(f"{job.clip.path} gave not a single frame; check --start and --end")

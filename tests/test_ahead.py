@@ -17,7 +17,7 @@ from temporal_hmr.body.load import load_body
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import HeardStandardError, silenced
 from temporal_hmr.output.overlay import write_overlay
-from temporal_hmr.threads import one_thread_each
+from temporal_hmr.threads import one_thread
 from temporal_hmr.video import Frame
 
 
@@ -61,12 +61,18 @@ def test_the_same_items_come_in_the_same_order(count: int) -> None:
 def test_they_are_made_while_nobody_waits_but_not_too_many() -> None:
     source = Counted(100)
     with Ahead(source, room=2) as ahead:
-        assert until(lambda: source.made == 3)
-        time.sleep(0.1)
-        assert source.made == 3, "two that wait, and one that finds no room"
         assert next(iter(ahead)) == 0
         assert until(lambda: source.made == 4)
+        time.sleep(0.1)
+        assert source.made == 4, "one is used, two wait, and one finds no room"
     assert source.thread == "ahead"
+
+
+def test_nothing_runs_until_somebody_asks() -> None:
+    """An interrupt while a thread starts leaves nobody to close it."""
+    with Ahead(Counted(3)) as ahead:
+        assert not running()
+        assert list(ahead) == [0, 1, 2]
 
 
 def test_an_error_comes_in_the_place_of_its_item() -> None:
@@ -109,7 +115,7 @@ def test_closing_twice_and_closing_unused_does_nothing() -> None:
 
 def test_threads_are_given_back() -> None:
     before = cv2.getNumThreads(), torch.get_num_threads()
-    with one_thread_each():
+    with one_thread():
         assert (cv2.getNumThreads(), torch.get_num_threads()) == (1, 1)
     assert (cv2.getNumThreads(), torch.get_num_threads()) == before
 

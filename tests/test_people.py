@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -275,3 +276,22 @@ def test_box_overlap_counts_pixels():
         for column, b in enumerate(boxes[1]):
             expected = (mask(a) & mask(b)).sum() / (mask(a) | mask(b)).sum()
             assert overlap[row, column] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("named", [("x", "y", "z", "visibility", "presence"), ("x", "y", "z")])
+def test_landmarks_are_read_as_protobuf_reads_them(named):
+    """However they are written: usually all five numbers are."""
+    pytest.importorskip("mediapipe", reason="mediapipe has no wheel for this Python")
+    from mediapipe.framework.formats import landmark_pb2
+
+    from temporal_hmr.people.blazepose import _marks
+
+    messages: Any = landmark_pb2
+    random, listed = np.random.default_rng(0), messages.NormalizedLandmarkList()
+    numbers = random.normal(size=(33, len(named))).astype(np.float32)
+    for row in numbers:
+        listed.landmark.add(**dict(zip(named, row.tolist(), strict=True)))
+    marks = _marks(listed.SerializeToString())
+    np.testing.assert_array_equal(marks[:, :2], numbers[:, :2])
+    np.testing.assert_array_equal(marks[:, 2:], numbers[:, 3:] if len(named) == 5 else 0)
+    assert _marks(b"").shape == (0, 4)

@@ -1,6 +1,6 @@
 """What is done to the pictures of a clip: read, looked at, drawn into; and all of it together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -12,15 +12,19 @@ from temporal_hmr.body.load import load_body
 from temporal_hmr.native_output import silenced
 from temporal_hmr.output.footage import footage
 from temporal_hmr.output.overlay import Artist, OverlayStyle, write_overlay
-from temporal_hmr.people.mediapipe import MediapipePeople
+from temporal_hmr.people.mediapipe import MediapipePeople, find_people
 from temporal_hmr.tracking import TrackSettings, prepare_job, track_video
-from temporal_hmr.video import Frame, open_clip
+from temporal_hmr.video import open_clip
 
 _SIZE = f"{WIDTH} x {HEIGHT}"
 _ROUNDS_OF_CLIPS = 3
 """What takes seconds is not done more often."""
 _FRAMES_OF_TEN_SECONDS = 300
-_ALONE = {"detector": "the detector alone", "Pose": "mediapipe's Pose"}
+_ALONE = {
+    "detector": "the detector, frame by frame",
+    "ahead": "the detector, frames begun ahead",
+    "Pose": "mediapipe's Pose",
+}
 
 
 def decode(settings: Settings) -> list[Row]:
@@ -33,8 +37,8 @@ def decode(settings: Settings) -> list[Row]:
     return [Row("decode", _SIZE, count, "frame", taken["ours"], against, taken["OpenCV"])]
 
 
-def _exhaust(frames: Iterable[Frame]) -> None:
-    for _ in frames:
+def _exhaust(items: Iterable[object]) -> None:
+    for _ in items:
         pass
 
 
@@ -50,14 +54,35 @@ def _read(path: Path) -> None:
 def detection(settings: Settings) -> list[Row]:
     """Everybody's keypoints by BlazePose, against mediapipe's own solution, which follows one.
 
-    Reading the clip is part of both.
+    Reading the clip is part of all. As a camera's frames are looked at, one by one, and as a
+    video's are: the next ones are begun before the last is done with.
     """
     sample = sample_720p(settings.folder)
-    ways = {"ours": lambda: _detect(sample.path), "Pose": lambda: _follow_one(sample.path)}
-    taken, count = in_turn(ways, _fewer(settings)), len(sample.clip)
-    ours, theirs = taken["ours"], taken["Pose"]
-    note = f"{_rate(count, ours):.1f} frames/s; {_cpu(count, ours)}, theirs {_cpu(count, theirs)}"
-    return [Row("detection", _SIZE, count, "frame", ours, "mediapipe's Pose", theirs, note)]
+    count, taken = len(sample.clip), in_turn(_alone(sample), _fewer(settings))
+    theirs = taken["Pose"]
+    return [
+        Row(
+            part="detection",
+            work=work,
+            amount=count,
+            unit="frame",
+            ours=ours,
+            against=_ALONE["Pose"],
+            theirs=theirs,
+            note=f"{_rate(count, ours):.1f} frames/s; {_cpu(count, ours)}, "
+            f"theirs {_cpu(count, theirs)}",
+        )
+        for work, ours in (("frame by frame", taken["detector"]), ("begun ahead", taken["ahead"]))
+    ]
+
+
+def _alone(sample: Sample) -> dict[str, Work]:
+    """What there is to look for people with."""
+    return {
+        "detector": lambda: _detect(sample.path),
+        "ahead": lambda: _exhaust(find_people(open_clip(sample.path))),
+        "Pose": lambda: _follow_one(sample.path),
+    }
 
 
 def _detect(path: Path) -> None:
@@ -124,35 +149,34 @@ def overlay(settings: Settings) -> list[Row]:
 def end_to_end(settings: Settings) -> list[Row]:
     """`track` with its files, with the overlay and without, against looking for people alone.
 
-    Once with our way of doing that, which finds everybody, and once with mediapipe's, which finds
-    one; then in a clip of ten seconds, of which opening is a smaller part. The weights and the body
-    are read anew each time: that is a row of its own.
+    With both our ways of doing that, which find everybody, and with mediapipe's, which finds one;
+    then in a clip of ten seconds, of which opening is a smaller part. The weights and the body are
+    read anew each time: that is a row of its own.
     """
     sample = sample_720p(settings.folder)
     ways = {
         **_whole_ways(sample, settings),
-        "Pose": lambda: _follow_one(sample.path),
         "opening": lambda: prepare_job(sample.path, _settings(settings)),
     }
     taken = in_turn(ways, _fewer(settings))
     opening = taken["opening"]
-    rows = _whole_rows(len(sample.clip), taken, ("detector", "Pose"))
+    rows = _whole_rows(len(sample.clip), taken)
     note = f"{median(opening.cpu):.2f} s of CPU, part of all of the above"
     rows.append(Row("end_to_end", "reading weights and body", 1, "video", opening, note=note))
     longer = sample_720p(settings.folder, _FRAMES_OF_TEN_SECONDS)
     taken = in_turn(_whole_ways(longer, settings), _fewer(settings))
-    return rows + _whole_rows(len(longer.clip), taken, ("detector",))
+    return rows + _whole_rows(len(longer.clip), taken)
 
 
 def _whole_ways(sample: Sample, settings: Settings) -> dict[str, Work]:
     return {
         "track": lambda: _track(sample, settings, render=True),
         "no overlay": lambda: _track(sample, settings, render=False),
-        "detector": lambda: _detect(sample.path),
+        **_alone(sample),
     }
 
 
-def _whole_rows(count: int, taken: Mapping[str, Timing], alone: Sequence[str]) -> list[Row]:
+def _whole_rows(count: int, taken: Mapping[str, Timing]) -> list[Row]:
     return [
         Row(
             part="end_to_end",
@@ -165,7 +189,7 @@ def _whole_rows(count: int, taken: Mapping[str, Timing], alone: Sequence[str]) -
             note=bars(count, taken[name], taken[only]),
         )
         for name in ("track", "no overlay")
-        for only in alone
+        for only in _ALONE
     ]
 
 

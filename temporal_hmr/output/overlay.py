@@ -24,7 +24,7 @@ from temporal_hmr.output.painting import draw_keypoints, draw_label, paint_body
 from temporal_hmr.output.planar import Kind, Picture, beside, size_of
 from temporal_hmr.output.side_view import SideView
 from temporal_hmr.rasterize import Scene, Surface
-from temporal_hmr.threads import one_thread_each
+from temporal_hmr.threads import one_thread
 
 _PALETTE = (
     (0.42, 0.63, 0.88),
@@ -111,7 +111,7 @@ def write_overlay(
     artist = Artist(motions, body, style or OverlayStyle())
     # Frames are got, drawn into and encoded at the same time.
     with (
-        one_thread_each(),
+        one_thread(),
         Ahead(_drawn(artist, frames)) as images,
         atomic_path(Path(path)) as temporary,
     ):

@@ -12,7 +12,6 @@ from scipy.optimize import linear_sum_assignment
 
 from temporal_hmr.motion import Person2D
 from temporal_hmr.people.blazepose import BlazePose, ImagePacket, Region
-from temporal_hmr.people.mediapipe import DetectionSettings
 from temporal_hmr.people.mirror import MirrorReader
 from temporal_hmr.people.reading import (
     agree,
@@ -24,6 +23,7 @@ from temporal_hmr.people.reading import (
     sureness,
     weighed,
 )
+from temporal_hmr.people.settings import DetectionSettings
 from temporal_hmr.people.similarity import box_overlap
 from temporal_hmr.video import Frame
 

@@ -2,8 +2,9 @@
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +15,8 @@ from temporal_hmr.motion import Person2D
 from temporal_hmr.skeleton import BLAZEPOSE23, COCO17, COCO23
 from temporal_hmr.video import Frame
 
+AHEAD = 2
+"""How many frames are begun before a patient detector is asked who is in the first of them."""
 _SKELETONS = {each.name: each for each in (COCO17, COCO23, BLAZEPOSE23)}
 
 
@@ -30,6 +33,27 @@ class Detector(Protocol):
 
     def restore(self, state: Any) -> None:
         """Go on from that state; from None as at the beginning of a clip."""
+        ...
+
+
+class Look(Protocol):
+    """A frame that a detector is looking at."""
+
+    def people(self) -> list[Person2D]:
+        """The people in it; whoever asks waits until all have been found."""
+        ...
+
+    def state(self) -> Any:
+        """That of the detector after this frame."""
+        ...
+
+
+@runtime_checkable
+class PatientDetector(Protocol):
+    """One that can begin with a frame before it has told who is in the last one."""
+
+    def look(self, frame: Frame) -> Look:
+        """Begin with the next frame."""
         ...
 
 
@@ -54,15 +78,32 @@ class RecalledPeople:
 
     def people(self, frame: Frame) -> list[Person2D]:
         """The people in the next frame."""
+        return self.look(frame)()
+
+    def look(self, frame: Frame) -> Callable[[], list[Person2D]]:
+        """Begin with the next frame; what comes back tells who is in it.
+
+        Ask for that once, in the order of the frames, and best when the `AHEAD` frames after it
+        have been begun; before another shot begins.
+        """
         if self._recalling:
             found = self._recalled(frame)
             if found is not None:
-                return found
+                return lambda: found
             self._recalling = False
             self._detector.restore(self._state)
-        people = [_rounded(person) for person in self._detector.people(frame)]
+        if isinstance(self._detector, PatientDetector):
+            look = self._detector.look(frame)
+            return lambda: self._kept(frame, look.people(), look.state)
+        people = self._kept(frame, self._detector.people(frame), self._detector.state)
+        return lambda: people
+
+    def _kept(
+        self, frame: Frame, people: list[Person2D], state: Callable[[], Any]
+    ) -> list[Person2D]:
+        people = [_rounded(person) for person in people]
         if self._journal is not None:
-            self._journal.record(_written(frame, people, self._detector.state()))
+            self._journal.record(_written(frame, people, state()))
         return people
 
     def _recalled(self, frame: Frame) -> list[Person2D] | None:

@@ -4,6 +4,7 @@ Of its 386 million multiplications the silhouette's are 9 %, but they are done a
 without them a body is read in two thirds of the time, to the same landmarks.
 """
 
+import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,22 +14,26 @@ from tempfile import TemporaryDirectory
 
 _NETWORK = Path("mediapipe/modules/pose_landmark/pose_landmark_full.tflite")
 """Within the folder in which mediapipe looks for its networks."""
+_OTHER = Path("mediapipe/modules/pose_detection/pose_detection.tflite")
+"""The one that finds bodies."""
 _SCORE, _SILHOUETTE = 1, 2
 """Places among the network's outputs."""
 
 
 @contextmanager
 def trimmed_networks(folder: Path) -> Iterator[Path]:
-    """A folder to take the landmark network from, for as long as it is being opened.
+    """A folder to take BlazePose's networks from, for as long as they are being opened.
 
-    `folder` is where mediapipe looks for its networks otherwise.
+    `folder` is where mediapipe looks for them otherwise. There is one such place in a process.
     Raises `ValueError` if the network is not the one that is known, `OSError` if it cannot be read.
     """
     network = without_silhouette((folder / _NETWORK).read_bytes())
     with TemporaryDirectory(prefix="temporal-hmr-") as temporary:
-        place = Path(temporary) / _NETWORK
-        place.parent.mkdir(parents=True)
+        place, other = Path(temporary) / _NETWORK, Path(temporary) / _OTHER
+        for each in (place, other):
+            each.parent.mkdir(parents=True)
         place.write_bytes(network)
+        shutil.copyfile(folder / _OTHER, other)
         yield Path(temporary)
 
 
