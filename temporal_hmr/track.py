@@ -153,17 +153,15 @@ def _written(
     job: "TrackJob", folder: Path, options: Namespace, work: "Work"
 ) -> tuple["TrackResult", InputError | None]:
     """The result, in its folder by now, and why an export of it is not there."""
-    from temporal_hmr.output.overlay import OverlayStyle
+    from temporal_hmr.editing.drawing import draw_overlay
     from temporal_hmr.tracking import run_job
 
     result = run_job(job, work)
     result.save(folder, overwrite=True)  # what was there is seen to by now
     refused = _export(folder, options) if result.motions else None
     if result.motions and not options.no_render:
-        try:
-            result.render(folder, OverlayStyle(side_view=options.side_view))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{folder} has everything but the overlay") from None
+        # Of the files: it is the same, to the byte, if a run that was killed here is completed.
+        draw_overlay(folder, job.pictures(), job.body, options.side_view, job.progress)
     return result, refused
 
 
