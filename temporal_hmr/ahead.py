@@ -17,9 +17,9 @@ _ATTENTION = 0.05
 class Ahead(Generic[Item]):
     """The same items in the same order, the next few of them made while one is being used.
 
-    It begins when the first is asked for. What making one raises is raised where that one would
-    have come. Use as a context manager, or `close` it: the thread ends once it has made the item
-    that it is at, and closes the iterator.
+    It begins when the first is asked for; iterate it once. What making one raises is raised where
+    that one would have come. Use as a context manager, or `close` it: the thread ends once it has
+    made the item that it is at, and closes the iterator.
     """
 
     def __init__(self, items: Iterable[Item], room: int = 2) -> None:
@@ -43,7 +43,7 @@ class Ahead(Generic[Item]):
             self._made.get_nowait()
 
     def __iter__(self) -> Iterator[Item]:
-        # Not before: an interrupt while a thread starts leaves nobody to close it.
+        # Not before: an interrupt while it starts finds nobody yet who would close it.
         if not self._ended.is_set():
             self._thread.start()
         while not self._ended.is_set():
@@ -57,8 +57,9 @@ class Ahead(Generic[Item]):
                 raise item
 
     def _make(self, items: Iterable[Item]) -> None:
-        iterator = iter(items)
+        iterator: Iterator[Item] | None = None
         try:
+            iterator = iter(items)
             for item in iterator:
                 self._put("item", item)
                 del item  # not to be kept while the next one is made

@@ -1,8 +1,7 @@
 """Who is who in a clip: its frames looked at one after the other, and people linked into tracks."""
 
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,9 @@ from numpy import ndarray
 
 from temporal_hmr.ahead import Ahead
 from temporal_hmr.journal import Journal
-from temporal_hmr.motion import Person2D, Track
+from temporal_hmr.motion import Track
 from temporal_hmr.people.backwards import BodyReader, follow_back
-from temporal_hmr.people.recalled import AHEAD, Detector, RecalledPeople
+from temporal_hmr.people.recalled import Detector, RecalledPeople
 from temporal_hmr.people.shots import CutDetector
 from temporal_hmr.people.tracker import Tracker
 from temporal_hmr.video import Clip, Frame
@@ -50,7 +49,7 @@ def follow(
     tracker, seeing = Tracker(), RecalledPeople(detector, journal)
     numbers, times, cuts = array("q"), array("d"), array("q")
     with Ahead(_in_shots(frames)) as coming:
-        for frame, begins_shot, people in _seen(coming, seeing):
+        for frame, begins_shot, people in seeing.seen(coming):
             if begins_shot:
                 tracker.cut()
                 cuts.append(frame.index)
@@ -65,26 +64,6 @@ def follow(
     if clip is not None and isinstance(detector, BodyReader):
         tracks = follow_back(tracks, clip, (looked_at, at), begun, detector, folder)
     return Followed(tracks, looked_at, at, begun)
-
-
-def _seen(
-    frames: Iterable[tuple[Frame, bool]], seeing: RecalledPeople
-) -> Iterator[tuple[Frame, bool, list[Person2D]]]:
-    """The same with the people in each, who are asked for when some more have been begun."""
-    begun: deque[tuple[Frame, bool, Callable[[], list[Person2D]]]] = deque()
-
-    def told(left: int) -> Iterator[tuple[Frame, bool, list[Person2D]]]:
-        while len(begun) > left:
-            frame, begins_shot, people = begun.popleft()
-            yield frame, begins_shot, people()
-
-    for frame, begins_shot in frames:
-        if begins_shot:
-            yield from told(0)
-            seeing.begin_shot()
-        begun.append((frame, begins_shot, list if frame.damaged else seeing.look(frame)))
-        yield from told(AHEAD)
-    yield from told(0)
 
 
 def _in_shots(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:

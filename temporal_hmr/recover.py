@@ -102,7 +102,8 @@ def recover(
     seen = fill_frames(_readable(track), folder)
     trained = body_of(model, body)
     posed = _posed_for(model, trained)
-    # Models of keypoints are small: a window has a thread, which shares it with no other.
+    # Models of keypoints are small: threads that shared a window would wait for each other most of
+    # the time.
     small = model.config.image_side() is None
     with side_by_side(small) as threads:
         given = (model, posed, camera, track.skeleton, track.person_id, temporal)

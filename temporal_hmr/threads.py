@@ -23,10 +23,10 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
 
     before = cv2.getNumThreads(), torch.get_num_threads()
     with _pools().limit(limits=1):
-        cv2.setNumThreads(1)
-        # Once this was called in a thread, MKL heeds nothing else there.
-        torch.set_num_threads(1)
         try:
+            cv2.setNumThreads(1)
+            # Once this was called in a thread, MKL heeds nothing else there.
+            torch.set_num_threads(1)
             yield
         finally:
             cv2.setNumThreads(before[0])
@@ -35,7 +35,7 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
 
 @contextmanager
 def side_by_side(wanted: bool = True) -> Iterator[ThreadPoolExecutor | None]:
-    """As many threads as torch would take for one piece of work, for pieces that take one each.
+    """At most as many threads as torch would take for one piece of work, for pieces of one each.
 
     None if they are not wanted: then all is as it was.
     """
@@ -50,7 +50,7 @@ def side_by_side(wanted: bool = True) -> Iterator[ThreadPoolExecutor | None]:
 
 
 def _alone() -> None:
-    """In each thread anew: of torch's numbers of threads some are its own."""
+    """In each thread anew: OpenMP and MKL keep a number of threads for each that asks them."""
     import torch
 
     torch.set_num_threads(1)

@@ -175,7 +175,7 @@ def _weights(settings: TrackSettings) -> Path:
 
 
 def run_job(job: TrackJob, work: Work | None = None) -> TrackResult:
-    """See, follow and recover. Memory holds one image at a time, however long the clip.
+    """See, follow and recover. Memory holds a few images at a time, however long the clip.
 
     What is found is kept in `work` as it comes, and what is there already is not done again. Where
     a world was asked for and there is none, the result says why, and is whole without it.

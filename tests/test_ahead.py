@@ -7,17 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import torch
 
 from temporal_hmr.ahead import Ahead
 from temporal_hmr.body.load import load_body
 from temporal_hmr.errors import InputError
 from temporal_hmr.native_output import HeardStandardError, silenced
 from temporal_hmr.output.overlay import write_overlay
-from temporal_hmr.threads import one_thread
 from temporal_hmr.video import Frame
 
 
@@ -111,13 +108,6 @@ def test_closing_twice_and_closing_unused_does_nothing() -> None:
     ahead.close()
     ahead.close()
     assert list(ahead) == [] and not running()
-
-
-def test_threads_are_given_back() -> None:
-    before = cv2.getNumThreads(), torch.get_num_threads()
-    with one_thread():
-        assert (cv2.getNumThreads(), torch.get_num_threads()) == (1, 1)
-    assert (cv2.getNumThreads(), torch.get_num_threads()) == before
 
 
 def test_a_disk_that_is_refused_leaves_no_thread(tmp_path: Path) -> None:

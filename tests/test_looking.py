@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from temporal_hmr.eyes import choose_eyes
-from temporal_hmr.people import boxed, looking, mediapipe, mirror, recalled, searching
+from temporal_hmr.people import boxed, looking, mediapipe, mirror, searching
 from temporal_hmr.people.blazepose import Landmarks, Region
 from temporal_hmr.skeleton import BLAZEPOSE23, BLAZEPOSE33
 from temporal_hmr.video import Frame
@@ -211,93 +211,3 @@ def test_an_error_of_a_network_comes_through_and_no_look_is_left_running(people)
     people._networks.blazepose.broken = False
     people.restore(None)
     assert looks(people, shown(30, 0, 4))[0]
-
-
-BODIES = [
-    Region(25.0, 30.0, 30.0, 0.0),
-    Region(64.0, 34.0, 34.0, 0.0),
-    Region(104.0, 32.0, 28.0, 0),
-]
-
-
-class Crowd:
-    """In place of the networks: bodies that come and go, and that the detector does not always see.
-
-    Which frame an image is of, its pixels say.
-    """
-
-    def __init__(self, seed: int) -> None:
-        coming = np.random.default_rng(seed).random((12, len(BODIES))) < 0.6
-        self.there = np.repeat(coming, 5, 0)
-        self.asked: list[str] = []
-
-    def detect(self, packet: "Picture") -> list[Region]:
-        self.asked.append("detect")
-        random = np.random.default_rng([packet.number, *packet.shape])
-        return [
-            region
-            for body, region in enumerate(BODIES)
-            if self.there[packet.number, body] and random.random() < 0.5
-        ]
-
-    def read(self, packet: "Picture", region: Region) -> Landmarks | None:
-        self.asked.append("read")
-        body = int(np.argmin([abs(region.x - each.x) for each in BODIES]))
-        if not self.there[packet.number, body]:
-            return None
-        middle = BODIES[body]
-        random = np.random.default_rng([packet.number, body, packet.mirrored])
-        points = np.empty((33, 4))
-        points[:, :2] = (middle.x, middle.y) + random.normal(size=(33, 2)) * middle.size / 6
-        points[:, 2:] = random.uniform(0.4, 1, (33, 2))
-        return Landmarks(points, 0.9, middle)
-
-    def close(self) -> None:
-        pass
-
-
-class Picture:
-    def __init__(self, image: np.ndarray, mirrored: bool) -> None:
-        self.shape, self.mirrored = image.shape[:2], mirrored
-        self.number = int(image[image > 0].min()) - 1  # what is painted out is brighter
-
-
-def test_frames_begun_ahead_have_the_people_of_frames_one_by_one(monkeypatch) -> None:
-    shown = staticmethod(lambda image, mirrored=False: Picture(image, mirrored))
-    for module in (looking, mirror):
-        monkeypatch.setattr(module.ImagePacket, "of", shown)
-    monkeypatch.setattr(searching, "_LEAST_TILE", 30)
-    frames = [
-        # After frame 40 a pause, past which nobody is followed.
-        Frame(n, n / 30 + (2 if n > 40 else 0), np.full((*SIZE, 3), n + 1, np.uint8))
-        for n in range(60)
-    ]
-    reads = np.zeros(2, int)
-    for seed in range(6):
-        crowds = [Crowd(seed) for _ in "abcd"]
-        opened = iter(crowds)
-        monkeypatch.setattr(looking, "BlazePose", lambda detects=True, o=opened: next(o))
-        with mediapipe.MediapipePeople() as finder:
-            one_by_one = [(finder.people(frame), finder.state()) for frame in frames]
-        assert {0, 1, 2} <= {len(people) for people, _ in one_by_one}, "people come and go"
-        ahead, begun = [], []
-        with mediapipe.MediapipePeople() as finder:
-            for frame in frames:
-                begun.append(finder.look(frame))
-                if len(begun) > recalled.AHEAD:
-                    ahead.append((begun[0].people(), begun.pop(0).state()))
-            ahead += [(look.people(), look.state()) for look in begun]
-        for (people, state), (others, their_state) in zip(one_by_one, ahead, strict=True):
-            assert state == their_state
-            for one, other in zip(people, others, strict=True):
-                np.testing.assert_array_equal(one.keypoints, other.keypoints)
-        reads += [crowds[0].asked.count("read"), crowds[2].asked.count("read")]
-    assert reads[0] < reads[1] < 1.3 * reads[0], "begun again only where somebody came"
-
-
-def test_what_was_begun_can_be_asked_for_in_any_order(people) -> None:
-    looks_begun = [people.look(frame) for frame in shown(30, 0, 4)]
-    last = looks_begun[-1].people()
-    assert [len(look.people()) for look in looks_begun] == [1, 1, 1, 1] and len(last) == 1
-    people.restore(None)
-    assert people.state()["bodies"] == []

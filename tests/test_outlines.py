@@ -60,7 +60,7 @@ def test_everybody_is_painted_out():
 def test_where_somebody_was_is_the_same_when_told():
     pytest.importorskip("mediapipe", reason="mediapipe has no wheel for this Python")
     from temporal_hmr.people.blazepose import Region
-    from temporal_hmr.people.mediapipe import _Followed
+    from temporal_hmr.people.looking import _Followed
 
     there = _Followed(Region(1.5, 2.5, 3.25, 0.1), True, Outline.of(standing(50, 100)))
     again = _Followed.of(*json.loads(json.dumps(there.told())))

@@ -107,7 +107,7 @@ class Networks:
     def __init__(self, settings: DetectionSettings) -> None:
         self.settings = settings
         self.blazepose = BlazePose()
-        """Its landmarks are read by whoever asks for people, its detector looks in a thread."""
+        """Whoever begins with a frame reads with it; its detector looks in a thread."""
         self._looking = ThreadPoolExecutor(1, thread_name_prefix="looking")
         self.mirror = MirrorReader(BlazePose(detects=False)) if settings.mirrored else None
 
@@ -174,7 +174,8 @@ class Look:
     """What is taken to the next frame; before `settle` as if there were nobody else."""
 
     def __init__(self, networks: Networks, frame: Frame, settle: Callable[["Look"], None]) -> None:
-        self._networks, self._frame, self._settled = networks, frame, settle
+        self._networks, self._frame, self._settle_in_order = networks, frame, settle
+        self._is_settled = False
         self._packet = ImagePacket.of(frame.image)
         self._in_mirror: list[Future[Person2D | None]] = []
         self._looks: dict[Square, Future[list[_Seen]]] = {}
@@ -204,6 +205,7 @@ class Look:
     def settle(self) -> bool:
         """Wait for the detector, read whom it sees; whether that changes who is followed."""
         count, before = len(self._found), self._kept
+        self._is_settled = True
         for look in [*self._looks.values(), *([] if self._beside is None else [self._beside])]:
             for region, shown in look.result():
                 self._take_in(region, shown)
@@ -213,15 +215,23 @@ class Look:
         return self._kept != before
 
     def people(self) -> list[Person2D]:
-        """Everybody in the frame, surest first."""
-        self._settled(self)
+        """Everybody in the frame, surest first.
+
+        Raises `RuntimeError` where the detector went on from another frame meanwhile.
+        """
+        self._require_settled()
         mirrored = {place: reading.result() for place, reading in enumerate(self._in_mirror)}
         return [reading.weighed(mirrored) for reading in self._kept]
 
     def state(self) -> dict[str, Any]:
-        """What is taken to the next frame, in words and numbers that JSON knows."""
-        self._settled(self)
+        """What is taken to the next frame, in words and numbers that JSON knows; raises as well."""
+        self._require_settled()
         return self.memory.told()
+
+    def _require_settled(self) -> None:
+        self._settle_in_order(self)
+        if not self._is_settled:
+            raise RuntimeError(f"nobody was looked for any longer in frame {self._frame.index}")
 
     def _each_alone(self, followed: Sequence[_Followed]) -> list[_Image]:
         """For each of those who are followed, the image without others who are close."""

@@ -19,8 +19,8 @@ class MirrorReader:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mirroring")
 
     def close(self) -> None:
-        """Let go of the networks once what was asked for is read; closing twice does nothing."""
-        self._thread.shutdown()
+        """Let go of the networks once the body that they are at is read; twice does nothing."""
+        self._thread.shutdown(cancel_futures=True)
         self._blazepose.close()
 
     def show(self, image: UInt8[ndarray, "H W 3"]) -> "InMirror":

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,11 +13,10 @@ from numpy import ndarray
 
 from temporal_hmr.journal import Journal
 from temporal_hmr.motion import Person2D
+from temporal_hmr.people.settings import AHEAD
 from temporal_hmr.skeleton import BLAZEPOSE23, COCO17, COCO23
 from temporal_hmr.video import Frame
 
-AHEAD = 2
-"""How many frames are begun before a patient detector is asked who is in the first of them."""
 _SKELETONS = {each.name: each for each in (COCO17, COCO23, BLAZEPOSE23)}
 
 
@@ -36,8 +36,8 @@ class Detector(Protocol):
         ...
 
 
-class Look(Protocol):
-    """A frame that a detector is looking at."""
+class Begun(Protocol):
+    """A frame that a detector has begun with."""
 
     def people(self) -> list[Person2D]:
         """The people in it; whoever asks waits until all have been found."""
@@ -50,10 +50,13 @@ class Look(Protocol):
 
 @runtime_checkable
 class PatientDetector(Protocol):
-    """One that can begin with a frame before it has told who is in the last one."""
+    """One that can begin with a frame before it has told who is in the last one.
 
-    def look(self, frame: Frame) -> Look:
-        """Begin with the next frame."""
+    It is not asked for `people`.
+    """
+
+    def look(self, frame: Frame) -> Begun:
+        """Begin with the next frame, which stays as it is until its people are asked for."""
         ...
 
 
@@ -78,14 +81,33 @@ class RecalledPeople:
 
     def people(self, frame: Frame) -> list[Person2D]:
         """The people in the next frame."""
-        return self.look(frame)()
+        return self._begin(frame)()
 
-    def look(self, frame: Frame) -> Callable[[], list[Person2D]]:
-        """Begin with the next frame; what comes back tells who is in it.
+    def seen(
+        self, frames: Iterable[tuple[Frame, bool]]
+    ) -> Iterator[tuple[Frame, bool, list[Person2D]]]:
+        """Frames of which each says whether another shot begins with it, and the people in each.
 
-        Ask for that once, in the order of the frames, and best when the `AHEAD` frames after it
-        have been begun; before another shot begins.
+        Of a patient detector they are asked for when the next `AHEAD` frames have been begun.
+        Nobody is in a frame that cannot be read.
         """
+        begun: deque[tuple[Frame, bool, Callable[[], list[Person2D]]]] = deque()
+
+        def told(left: int) -> Iterator[tuple[Frame, bool, list[Person2D]]]:
+            while len(begun) > left:
+                frame, begins_shot, people = begun.popleft()
+                yield frame, begins_shot, people()
+
+        for frame, begins_shot in frames:
+            if begins_shot:
+                yield from told(0)
+                self.begin_shot()
+            begun.append((frame, begins_shot, list if frame.damaged else self._begin(frame)))
+            yield from told(AHEAD)
+        yield from told(0)
+
+    def _begin(self, frame: Frame) -> Callable[[], list[Person2D]]:
+        """Begin with the next frame; what comes back tells who is in it, once, and in order."""
         if self._recalling:
             found = self._recalled(frame)
             if found is not None:
@@ -93,8 +115,8 @@ class RecalledPeople:
             self._recalling = False
             self._detector.restore(self._state)
         if isinstance(self._detector, PatientDetector):
-            look = self._detector.look(frame)
-            return lambda: self._kept(frame, look.people(), look.state)
+            begun = self._detector.look(frame)
+            return lambda: self._kept(frame, begun.people(), begun.state)
         people = self._kept(frame, self._detector.people(frame), self._detector.state)
         return lambda: people
 

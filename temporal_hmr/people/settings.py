@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+AHEAD = 2
+"""How many frames are begun before whom to follow into the first of them is known for sure."""
+
 
 @dataclass(frozen=True)
 class DetectionSettings:
