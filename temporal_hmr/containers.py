@@ -21,11 +21,12 @@ _INDEX_ENTRY = np.dtype([("name", "S4"), ("flags", "<u4"), ("place", "<u4"), ("l
 """Of an avi: from some place on, the part's name, length and content."""
 
 
-def breaks_off(path: Path) -> bool:
+def breaks_off(path: Path) -> bool | None:
     """Whether the file is shorter than it says, or ends in nothing but zeros.
 
-    False where it does not say. Zeros are what a download leaves that was given its full length
-    first; of ISO media they may be filling, and its frames tell.
+    None where it does not say. Zeros are what a download leaves that was given its full length
+    first; of ISO media they may be filling, and its frames tell. Of an avi that is whole by what it
+    says, frames may be missing as well.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -33,16 +34,11 @@ def breaks_off(path: Path) -> bool:
         if head[4:8] in _ISO:
             return _iso_length(file, size) > size
         if head[:4] == _EBML:
-            return _matroska_length(file) > size or _ends_in_zeros(file, size)
+            length = _matroska_length(file)
+            return length > size or _ends_in_zeros(file, size) or (None if length == 0 else False)
         if head[:4] == _RIFF:
-            return _riff_length(file, size) > size or _ends_in_zeros(file, size)
-    return False
-
-
-def is_iso(path: Path) -> bool:
-    """Whether it is an mp4, a mov or the like."""
-    with path.open("rb") as file:
-        return file.read(8)[4:] in _ISO
+            return _riff_length(file, size) > size or _ends_in_zeros(file, size) or None
+    return None
 
 
 def lacks_index(path: Path) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from temporal_hmr.containers import breaks_off, is_iso
+from temporal_hmr.containers import breaks_off
 from temporal_hmr.damage import steps_and_gaps
 from temporal_hmr.native_output import silenced
 
@@ -231,8 +231,9 @@ def pixel_aspect(path: Path) -> float:
 def is_cut_short(path: Path, times: Float[ndarray, "N"], announced_duration: float) -> bool:
     """Whether the file ends before the frames that its header announces.
 
-    Where its container does not say so the header's duration tells, but of mp4 and mov; it may be
-    that of a somewhat longer sound track, hence the tolerance.
+    Where its container does not say the header's duration tells; it may be that of a somewhat
+    longer sound track, hence the tolerance.
     """
+    told = breaks_off(path)
     late = announced_duration - max(0.5, 0.05 * announced_duration)
-    return breaks_off(path) or (not is_iso(path) and float(times[-1]) < late)
+    return float(times[-1]) < late if told is None else told

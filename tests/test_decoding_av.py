@@ -173,18 +173,21 @@ def _put(container, stream, packets) -> None:
         ("parts.mp4", 0, {"movflags": "frag_keyframe+empty_moov"}),
         ("late.mp4", 50, {}),
         ("late.mkv", 3, {}),
+        ("later.mkv", 500, {}),
         ("plain.mov", 0, {"use_editlist": "0"}),
     ],
 )
-def test_frames_are_counted_from_the_first(name, later, options, tmp_path) -> None:
-    """Whose time is not 0 in all files."""
+def test_frames_are_counted_from_the_first(name, later, options, tmp_path, caplog) -> None:
+    """Whose time is not 0 in all files; Matroska's duration counts from 0."""
     clip = open_clip(encoded(tmp_path / name, later=later, **options))
+    assert len(clip) == FRAMES and clip.times[0] == pytest.approx(0)
     for first in (0, 1, 11, 13, 30):
         frames = list(clip.with_range(float(clip.times[first])))
         assert [frame.index for frame in frames] == list(range(first, FRAMES))
         assert not any(frame.damaged for frame in frames)
         shown = [shown_index(frame.image) for frame in frames]
         assert shown == pytest.approx(range(first, FRAMES), abs=1)
+    assert clip.breaks_off_after is None and not caplog.text
 
 
 def test_what_an_edit_cut_away_is_read_too(tmp_path) -> None:
