@@ -187,7 +187,7 @@ class _Looking:
         if how is None or how.jumps is None or not self.model.guesses_first:
             smpl = self.bodies(whole, self._answer, images)
             return smpl if how is None else self.fitted(smpl, shown, how)
-        guess = self.bodies(whole, _guess, look="first guess of ")
+        guess = self.bodies(whole, self._guess, look="first guess of ")
         guess = self.fitted(guess, shown, how.roughly())
         given = (self.camera, self.posed, self.skeleton)
         jumps = jumping(guess, shown, *given, how.visible_above, how.jumps)
@@ -197,7 +197,7 @@ class _Looking:
     def bodies(
         self,
         shown: FilledTrack,
-        answer: Callable[[Hmr, CropWindow, PosedBody], SmplParams],
+        answer: Callable[[CropWindow], SmplParams],
         images: Iterable[Frame] | None = None,
         look: str = "",
     ) -> SmplParams:
@@ -209,12 +209,26 @@ class _Looking:
 
             def computed(window: CropWindow = window) -> Answer:
                 window = window.map(lambda tensor: tensor.to(device))
-                with torch.inference_mode():
-                    return answer(self.model, window, self.posed), readable(window.scores)
+                return self._side_by_side(window, answer), readable(window.scores)
 
             name = f"{look}person {self.person_id} from {shown.frames[starts[0]]}"
             blend.add(starts, *recalled(self.journal, name, computed))
         return blend.result()
+
+    def _side_by_side(
+        self, windows: CropWindow, answer: Callable[[CropWindow], SmplParams]
+    ) -> SmplParams:
+        """The answers to some windows, a few at a time: as many as are best."""
+        count = len(windows.times)
+        at_once = WINDOWS_IN_CACHE if windows.times.device.type == "cpu" else count
+
+        def answered(first: int) -> SmplParams:
+            with torch.inference_mode():
+                part = slice(first, first + at_once)
+                return answer(windows.map(lambda tensor: tensor[part]))
+
+        of_all = map if self.threads is None else self.threads.map
+        return joined(list(of_all(answered, range(0, count, at_once))))
 
     def fitted(
         self,
@@ -239,26 +253,15 @@ class _Looking:
 
         return bridged(shown, longest, None if guess is None else base, self._folder)
 
-    def _answer(self, model: Hmr, window: CropWindow, posed: PosedBody) -> SmplParams:
-        count = len(window.times)
-        at_once = WINDOWS_IN_CACHE if window.times.device.type == "cpu" else count
-        parts = [slice(first, first + at_once) for first in range(0, count, at_once)]
+    def _guess(self, window: CropWindow) -> SmplParams:
+        return self.model.first_bodies(window, self.posed)
 
-        def bodies(part: slice) -> SmplParams:
-            with torch.inference_mode():
-                cut = window.map(lambda tensor: tensor[part])
-                return model.bodies(cut, posed, self.temporal)
-
-        of_all = map if self.threads is None else self.threads.map
-        return joined(list(of_all(bodies, parts)))
+    def _answer(self, window: CropWindow) -> SmplParams:
+        return self.model.bodies(window, self.posed, self.temporal)
 
     @property
     def _folder(self) -> Path | None:
         return None if self.journal is None else self.journal.folder
-
-
-def _guess(model: Hmr, window: CropWindow, posed: PosedBody) -> SmplParams:
-    return model.first_bodies(window, posed)
 
 
 def _confidence(
