@@ -128,6 +128,16 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files in a folder; hexadecimal."""
+    if not path.is_dir():
+        return file_hash(path)
+    names_and_hashes = [
+        f"{file.name} {file_hash(file)}\n" for file in sorted(path.iterdir()) if file.is_file()
+    ]
+    return hashlib.sha256("".join(names_and_hashes).encode()).hexdigest()
+
+
 def _opened(path: Path) -> safe_open:
     if not path.is_file():
         raise InputError(f"no weights at {path}; give --weights a .safetensors file")

@@ -167,7 +167,8 @@ def _written(
 
 def _refuse_world(folder: Path, why: str) -> NoReturn:
     raise InputError(
-        f"{folder} has everything but the world frame: {why}; leave out --static-camera"
+        f"{folder} has the bodies as the camera saw them, but no world: {why}; leave out "
+        "--static-camera"
     )
 
 

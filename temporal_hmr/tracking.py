@@ -15,7 +15,7 @@ import torch
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
-from temporal_hmr.checkpoint import file_hash
+from temporal_hmr.checkpoint import digest, file_hash
 from temporal_hmr.command_line import Stage, nearest
 from temporal_hmr.device import choose_device
 from temporal_hmr.errors import InputError
@@ -355,13 +355,3 @@ def body_digest(body: BodyModel) -> str:
     for array in body.buffers():
         arrays.update(array.numpy().tobytes())
     return arrays.hexdigest()
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all files in a folder; hexadecimal."""
-    if not path.is_dir():
-        return file_hash(path)
-    names_and_hashes = [
-        f"{file.name} {file_hash(file)}\n" for file in sorted(path.iterdir()) if file.is_file()
-    ]
-    return hashlib.sha256("".join(names_and_hashes).encode()).hexdigest()

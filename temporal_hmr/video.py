@@ -216,6 +216,8 @@ def open_clip(
 
 def _open_source(path: Path, fps: float | None) -> Clip:
     if not path.exists():
+        if set(path.name) & set("*?["):
+            raise InputError(f"no file matches {path}: check the pattern")
         raise InputError(f"there is no video at {path}: check the path")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return _open_images(path, IMAGE_FOLDER_FPS if fps is None else fps)

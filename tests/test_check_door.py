@@ -24,6 +24,7 @@ from temporal_hmr.motion import BodyMotion
 from temporal_hmr.output.folder import SUMMARY, write_results
 from temporal_hmr.output.npz import Provenance
 from temporal_hmr.skeleton import COCO23
+from temporal_hmr.track import SAMPLE
 
 ROOT = Path(__file__).parents[1]
 COUNT, FPS = 60, 30.0
@@ -123,6 +124,7 @@ class TestStatus:
         ("words", "line"),
         [
             (["nowhere"], "there is no file at nowhere"),
+            ([str(SAMPLE)], "sample.mp4 is a video: track it, and give the folder of its results"),
             ([], "give a RESULT to check"),
             (["GOOD", "--set", "jiter_fail=3"], "--set: jiter_fail: is no setting (did you mean"),
             (["GOOD", "--set", "jitter_fail"], "--set takes NAME=VALUE"),
@@ -144,7 +146,7 @@ class TestStatus:
         assert line in shown.err
 
     def test_a_folder_without_people(self, tmp_path: Path, good: Path) -> None:
-        with pytest.raises(InputError, match="is no result folder"):
+        with pytest.raises(InputError, match="is no result: give a folder"):
             main([str(tmp_path)])
         with pytest.raises(InputError, match="has nobody in it"):
             main([str(write(tmp_path / "empty"))])

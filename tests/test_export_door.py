@@ -78,6 +78,7 @@ class TestWrites:
         named = {Path(line).relative_to(result / "export") for line in shown.out.split()}
         assert Path("people.glb") in named and Path("obj/person_000") in named
         assert "zero in amass, wham, vibe, gvhmr" in shown.err
+        assert "has no world (track --static-camera finds one)" in shown.err
 
     def test_the_table_of_formats_is_whole(self) -> None:
         assert set(export._WRITERS) == set(FORMATS)
@@ -191,7 +192,7 @@ class TestFails:
         nobody = track(tmp_path / "nobody", people=0)
         for path, said in (
             (tmp_path / "absent", "check the path"),
-            (tmp_path, "is no result folder of ours"),
+            (tmp_path, "is no result: give a folder that track wrote"),
             (nobody, "has nobody in it"),
         ):
             assert status(path, "--to", "glb") == 2

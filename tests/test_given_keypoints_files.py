@@ -261,6 +261,18 @@ class TestPixelsOfAnotherPicture:
         with pytest.raises(InputError, match="is of pictures of 196 x 256 pixels"):
             read_keypoints(as_json(tmp_path / "c.json", contents), clip)
 
+    def test_a_result_of_another_video_as_long_and_as_large_is_told_of(
+        self, clip, detected, tmp_path, caplog
+    ) -> None:
+        detected.save(tmp_path / "result")
+        read_keypoints(tmp_path / "result", clip)
+        assert not caplog.text
+        twin = tmp_path / "twin.mp4"
+        twin.write_bytes(clip.path.read_bytes() + b"\0\0\0\x08free")
+        read_keypoints(tmp_path / "result", open_clip(twin))
+        told = f"was made of {clip.path.name}, which is not the file twin.mp4: are these its people"
+        assert told in caplog.text
+
     def test_a_result_of_another_video_is_refused(self, detected, tmp_path) -> None:
         detected.save(tmp_path / "result")
         faster = open_clip(make_clip(tmp_path / "other.mp4"))

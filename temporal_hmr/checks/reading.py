@@ -11,6 +11,7 @@ from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.errors import InputError
 from temporal_hmr.interchange.files import read_predictions
+from temporal_hmr.many.sources import VIDEO_SUFFIXES
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.output.folder import SUMMARY
 
@@ -52,12 +53,16 @@ def result_files(path: Path) -> list[Path]:
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"there is no file at {path}: check the path")
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise InputError(f"{path} is a video: track it, and give the folder of its results")
         return [path]
     if (path / SUMMARY).exists():
         return [path / name for name in _listed(path / SUMMARY)]
     files = sorted(path.glob("person_*.npz"))
     if not files:
-        raise InputError(f"{path} is no result folder of ours; of others give one file")
+        raise InputError(
+            f"{path} is no result: give a folder that track wrote, or a file of another tool"
+        )
     return files
 
 

@@ -28,7 +28,8 @@ def require_onnx() -> None:
             import_module(name)
         except ImportError as error:
             raise InputError(
-                f"exporting a model needs {name} ({error}): pip install 'temporal-hmr[onnx]'"
+                f"exporting a model needs {name} ({error}): "
+                "pip install 'onnx<1.18' onnxruntime ml-dtypes"
             ) from error
 
 

@@ -165,7 +165,7 @@ def _connected(cluster: Cluster) -> Any:
     try:
         import ray.exceptions
     except ImportError:
-        raise InputError('--ray needs Ray: run `pip install "temporal_hmr[ray]"`') from None
+        raise InputError("--ray needs Ray: run `pip install ray`") from None
     address = cluster.address
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS") or address

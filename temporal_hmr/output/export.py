@@ -22,6 +22,8 @@ from temporal_hmr.output.obj import write_obj
 ASSUMED_FPS = 30.0
 _SMPL_SHAPES = ("amass", "wham", "vibe", "gvhmr")
 """Formats that speak of SMPL's shape coefficients."""
+_WORLDS = ("wham", "gvhmr")
+"""Formats that have the motion in a world, too."""
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +114,14 @@ def _warn(given: Given, settings: ExportSettings) -> None:
             "%s is on the open body, whose shape coefficients are not SMPL's: they are zero in %s",
             name,
             ", ".join(shapes),
+        )
+    worlds = [format for format in settings.formats if format in _WORLDS]
+    if given.motion.world is None and worlds:
+        _log.warning(
+            "%s has no world (track --static-camera finds one): the camera's frame stands in for "
+            "it in %s, level or not",
+            name,
+            ", ".join(worlds),
         )
     if not given.motion.has_depth:
         _log.warning("%s has no places in metres: they mean nothing in what is exported", name)

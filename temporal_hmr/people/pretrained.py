@@ -21,7 +21,7 @@ DEFAULTS = {
 HUB = "https://huggingface.co/"
 ABSENT = (
     "--detector vitpose needs the package transformers, 4.48 or newer: "
-    'run `pip install "temporal-hmr[vit]"`'
+    'run `pip install "transformers>=4.48"`'
 )
 _CONFIG, _PREPROCESSING = "config.json", "preprocessor_config.json"
 _WEIGHTS = "model*.safetensors"
@@ -113,7 +113,7 @@ def load_module(network: Pretrained) -> Any:
     if model_class is None:
         raise InputError(
             f"transformers {transformers.__version__} does not know {network.kind.title}; "
-            'run `pip install -U "temporal-hmr[vit]"`'
+            "run `pip install -U transformers`"
         )
     folder = network.folder
     try:

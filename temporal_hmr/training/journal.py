@@ -88,7 +88,7 @@ def _writer(folder: Path, step: int) -> "SummaryWriter":
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError as error:
         raise InputError(
-            "tensorboard is not installed: pip install 'temporal-hmr[train]', "
+            "tensorboard is not installed: pip install tensorboard, "
             "or leave tensorboard out of the configuration"
         ) from error
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

@@ -34,7 +34,7 @@ class ViT(Backbone):
             from transformers import ViTModel
         except ImportError as error:
             raise InputError(
-                "the backbone vit needs the package transformers: pip install temporal-hmr[vit]"
+                "the backbone vit needs the package transformers: pip install transformers"
             ) from error
         super().__init__(config.frozen)
         self.channels = config.width
