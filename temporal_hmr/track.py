@@ -213,6 +213,9 @@ def _track_unless_finished(options: Namespace, source: Path, named: bool = False
     if not options.again:
         found = finished_results(folder, job.provenance)
         if found is not None:
+            if found.get("breaks_off_after") is not None:
+                told = source.name, found["breaks_off_after"]
+                _log.warning("%s broke off after frame %d, where its results end", *told)
             if found["people"]:
                 _complete(job, folder, found, options)
             no_world = found.get("world", {}).get("missing")

@@ -66,6 +66,10 @@ class TrackResult:
     """Why there is no world although one was asked for."""
     cuts: Sequence[int] = ()
     """Numbers of the frames that begin another shot; nobody is followed into it."""
+    breaks_off_after: int | None = None
+    """How many frames a broken video has before its break; None of a whole one."""
+    damaged: Sequence[int] = ()
+    """Numbers of the frames before that which could not be read."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -95,6 +99,10 @@ class TrackResult:
             "num_frames": len(self),
             "cuts": list(self.cuts),
         }
+        if self.breaks_off_after is not None:
+            clip["breaks_off_after"] = self.breaks_off_after
+        if self.damaged:
+            clip["damaged_frames"] = list(self.damaged)
         if self.camera_motion is not None:
             clip["camera_motion"] = str(self.camera_motion)
             placed = next((m.world for m in self.motions if m.world is not None), None)

@@ -196,6 +196,8 @@ def run_job(job: TrackJob, work: Work | None = None) -> TrackResult:
         job.provenance,
         job.progress,
         cuts=followed.cuts.tolist(),
+        breaks_off_after=job.clip.breaks_off_after,
+        damaged=job.clip.damaged,
     )
     return result if watch is None else _in_world(result, watch.told(), job.foot_lock)
 

@@ -106,10 +106,11 @@ class Clip(ABC):
         if following < stop and self.breaks_off_after is None:
             self.breaks_off_after = following
             _log.warning(
-                "%s breaks off after %d of %d frames: what comes before is used",
+                "%s breaks off after %d of %d frames, at %.2f s: what comes before is used",
                 self.path.name,
                 following,
                 len(self.times),
+                self.times[following],
             )
 
     def with_range(self, start: float | None = None, end: float | None = None) -> "Clip":
