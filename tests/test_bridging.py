@@ -9,6 +9,7 @@ from beating import CAMERA, beating, seen
 from numpy import ndarray
 from torch import Tensor
 
+from temporal_hmr import recover as recovering
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.bridging import TRUST, bridged
 from temporal_hmr.clip_windows import FilledTrack
@@ -117,9 +118,9 @@ def test_single_frames_and_nothing_at_all_pass() -> None:
 
 
 def test_bodies_differ_less_where_a_third_of_the_keypoints_comes_and_goes(
-    posed: PosedBody, body: BodyModel
+    posed: PosedBody, body: BodyModel, monkeypatch
 ) -> None:
-    """By the weights that come with the package, before bodies are moved: 11 mm. Else 24."""
+    """By the weights that come with the package, before bodies are moved: 19 mm. Else 35."""
     truth, model = beating(64), load_model(None, torch.device("cpu"), light=True)
     whole = seen(posed, truth)
     gone = whole.without(np.random.default_rng(0).random(whole.keypoints.shape[:2]) < 0.33)
@@ -128,7 +129,10 @@ def test_bodies_differ_less_where_a_third_of_the_keypoints_comes_and_goes(
         found = Track(0, track.frames, track.times, track.boxes, track.keypoints, BLAZEPOSE23)
         return body.joints(recover(model, body, found, CAMERA, 30.0, fit=None).smpl)
 
-    errors = [
-        float(mpjpe(joints(each), body.joints(truth)).values.nanmean()) for each in (whole, gone)
-    ]
-    assert errors[1] < errors[0] + 15
+    def error(track: FilledTrack) -> float:
+        return float(mpjpe(joints(track), body.joints(truth)).values.nanmean())
+
+    best, bridged_over = error(whole), error(gone)
+    monkeypatch.setattr(recovering, "bridged", lambda track, *_: track)
+    assert best < 50 and bridged_over < best + 23
+    assert bridged_over < error(gone) - 10

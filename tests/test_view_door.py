@@ -130,7 +130,7 @@ class TestErrors:
 
     def test_a_folder_without_people(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         assert status(tmp_path) == 2
-        assert "is no result folder" in capsys.readouterr().err
+        assert "is no result: give a folder that track wrote" in capsys.readouterr().err
 
 
 def test_help_comes_at_once_and_imports_nothing_heavy() -> None:
