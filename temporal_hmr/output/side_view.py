@@ -130,9 +130,12 @@ class SideView:
 
     def _caption(self, image: UInt8[ndarray, "h w 3"]) -> None:
         scale = max(self.camera.height / 1200, 0.35)
-        place = (round(12 * scale) + 2, round(30 * scale) + 2)
         font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(round(2 * scale), 1)
-        cv2.putText(image, "<- camera", place, font, scale, _TEXT, weight, cv2.LINE_AA)
+        # Of one that looks down, everybody seems to lean.
+        lines = ["<- camera"] if self.in_world else ["<- camera,", "taken to be level"]
+        for row, text in enumerate(lines, 1):
+            place = (round(12 * scale) + 2, round(32 * row * scale) + 2)
+            cv2.putText(image, text, place, font, scale, _TEXT, weight, cv2.LINE_AA)
 
 
 def _bounds(motion: BodyMotion, body: BodyModel, in_world: bool) -> Float[ndarray, "T 2 3"]:
