@@ -4,8 +4,9 @@ The camera is turned by 90 degrees about the vertical through the people's middl
 over the clip. It is to the right of the video's own, so that this one is beyond the left edge:
 who moves away in the video moves to the right, who faces it looks left.
 
-The vertical is that of the people's world where they have one, else that of the image. Coordinates
-here are level: x to the right of the video's camera, y down, z away from it.
+The vertical is that of the people's world where they have one, else the one about which they keep
+their balance, as if the camera stood still, or where they do not tell that of the image.
+Coordinates here are level: x to the right of the video's camera, y down, z away from it.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from temporal_hmr.camera import Camera
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.on_disk import chunks
 from temporal_hmr.skeleton import SMPL24
+from temporal_hmr.world.placing import leveled
 
 _SHARE = 0.75
 """Width of the panel over the height of the video."""
@@ -63,6 +65,10 @@ class SideView:
     ground: float
     """Metres that the ground lies below the middle of the panel, at the people."""
     in_world: bool
+    level: Float[ndarray, "3 3"]
+    """To level coordinates from those of the world or of the video's camera."""
+    is_level: bool
+    """Whether they are more than the image's own."""
 
     @staticmethod
     def of(motions: Sequence[BodyMotion], body: BodyModel, height: int) -> "SideView":
@@ -71,21 +77,25 @@ class SideView:
         `body` is the one that the motions were made with.
         """
         in_world = bool(motions) and all(motion.world is not None for motion in motions)
+        rotation = None if in_world or not motions else leveled(motions, body)
+        level = np.eye(3) if rotation is None else _LEVEL_FROM_WORLD @ rotation
+        level = _LEVEL_FROM_WORLD if in_world else level
         width = panel_width(height)
         camera = Camera.with_focal(_FOCAL * height, width, height)
-        bounds = np.concatenate([_bounds(motion, body, in_world) for motion in motions])
+        bounds = np.concatenate([_bounds(motion, body, level, in_world) for motion in motions])
         low, high = (
             np.quantile(bounds[:, 0], _OUTLIERS, 0),
             np.quantile(bounds[:, 1], 1 - _OUTLIERS, 0),
         )
-        soles = 0.0 if in_world else _soles(motions, body)
+        soles = 0.0 if in_world else _soles(motions, body, level)
         low[1], high[1] = min(low[1], soles), max(high[1], soles)
         centre = (low + high) / 2
         # What is nearest to the camera must fit too.
         half = (high - low) / 2
         room = _FILLED / 2 * np.array([height, width])
         distance = half[0] + max(*(_FOCAL * height * half[1:] / room), _NEAREST)
-        return SideView(motions, camera, centre, float(distance), soles - centre[1], in_world)
+        ground, is_level = float(soles - centre[1]), in_world or rotation is not None
+        return SideView(motions, camera, centre, float(distance), ground, in_world, level, is_level)
 
     def smpl(self, motion: BodyMotion) -> SmplParams | None:
         """Bodies to be posed for the panel; None where those of the video will do."""
@@ -93,8 +103,7 @@ class SideView:
 
     def seen(self, vertices: Float[ndarray, "v 3"]) -> Float[ndarray, "v 3"]:
         """In the panel's camera; of `smpl`, or else of the video's camera."""
-        level = vertices @ _LEVEL_FROM_WORLD if self.in_world else vertices
-        turned = (level - self.centre) @ _TURN.T
+        turned = (vertices @ self.level.T - self.centre) @ _TURN.T
         return (turned + np.array([0.0, 0.0, self.distance])).astype(np.float32)
 
     @cached_property
@@ -132,28 +141,31 @@ class SideView:
         scale = max(self.camera.height / 1200, 0.35)
         font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(round(2 * scale), 1)
         # Of one that looks down, everybody seems to lean.
-        lines = ["<- camera"] if self.in_world else ["<- camera,", "taken to be level"]
+        lines = ["<- camera"] if self.is_level else ["<- camera,", "taken to be level"]
         for row, text in enumerate(lines, 1):
             place = (round(12 * scale) + 2, round(32 * row * scale) + 2)
             cv2.putText(image, text, place, font, scale, _TEXT, weight, cv2.LINE_AA)
 
 
-def _bounds(motion: BodyMotion, body: BodyModel, in_world: bool) -> Float[ndarray, "T 2 3"]:
+def _bounds(
+    motion: BodyMotion, body: BodyModel, level: Float[ndarray, "3 3"], in_world: bool
+) -> Float[ndarray, "T 2 3"]:
     """The least and the greatest level coordinates of somebody's joints in every frame."""
     bounds = np.empty((len(motion), 2, 3))
     for part in chunks(len(motion), motion.joints):
         joints = motion.joints[part]
         if in_world and motion.world is not None:
             smpl = motion.world.smpl[part].map(lambda tensor: tensor.to(body.v_template.dtype))
-            joints = body.joints(smpl).numpy() @ _LEVEL_FROM_WORLD
+            joints = body.joints(smpl).numpy()
+        joints = joints @ level.T
         bounds[part] = np.stack([joints.min(1), joints.max(1)], 1)
     return bounds[np.isfinite(bounds).all((1, 2))]
 
 
-def _soles(motions: Sequence[BodyMotion], body: BodyModel) -> float:
+def _soles(motions: Sequence[BodyMotion], body: BodyModel, level: Float[ndarray, "3 3"]) -> float:
     """How low the ground is that people stand on for the most part, level coordinates."""
     feet = SMPL24.indices("left_foot", "right_foot")
-    lowest = np.concatenate([motion.joints[:, feet, 1].max(1) for motion in motions])
+    lowest = np.concatenate([(motion.joints[:, feet] @ level[1]).max(1) for motion in motions])
     betas = motions[0].smpl.betas[:1].to(body.v_template)
     upright = torch.eye(3).to(body.v_template).expand(1, 24, 3, 3)
     rest = SmplParams.from_rotations(upright, betas, torch.zeros_like(betas[:, :3]))

@@ -25,6 +25,8 @@ _SIZE_ERROR = 0.05
 """Standard deviation of somebody's depth, as a share of it, over a whole clip."""
 _OWN_HEIGHT_ERROR = 0.02
 """Metres; the same of the height of their soles."""
+_LONG = 0.5
+"""Seconds."""
 _LEVEL = 0.1
 """Length of the level part of a direction below which it tells no heading."""
 
@@ -103,6 +105,18 @@ def find_world(
         )
         for motion, smpl in zip(motions, placed, strict=True)
     ]
+
+
+def leveled(motions: Sequence[BodyMotion], body: BodyModel) -> Float[ndarray, "3 3"] | None:
+    """The rotation from the camera to a frame with y up in which it looks towards -z.
+
+    As if it stood still, by the balance and the steps of those who are there for long enough; None
+    where they do not tell.
+    """
+    body = copy.deepcopy(body).cpu().double()
+    walkers = [walker(each, body) for each in motions if each.times[-1] - each.times[0] > _LONG]
+    footing = find_footing(walkers) if walkers else "nobody is there for long enough"
+    return None if isinstance(footing, str) else _level(footing.up)
 
 
 def _level(up: Float[ndarray, "3"]) -> Float[ndarray, "3 3"]:
