@@ -155,7 +155,7 @@ def test_without_a_world_people_who_keep_their_balance_level_it(body: BodyModel)
             times=np.arange(count) / 10,
             observed=np.ones(count, bool),
             boxes=np.zeros((count, 4)),
-            keypoints=np.zeros((count, 23, 3)),
+            keypoints=np.ones((count, 23, 3)),
             confidence=np.ones(count),
         )
         views.append(SideView.of([long], body, HEIGHT).seen(long.joints[0]))
