@@ -143,6 +143,7 @@ def _size(text: str) -> tuple[int, int]:
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
     """The highest memory (MiB) and the seconds of each stage, in this very process."""
     from temporal_hmr import track, tracked, tracking
+    from temporal_hmr.editing import drawing
     from temporal_hmr.eyes import Eyes
     from temporal_hmr.models.hmr import Hmr
 
@@ -170,7 +171,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         patch.object(tracking, "follow", noted("finding", tracking.follow)),
         patch.object(tracking, "recover", noted("recovering", tracking.recover)),
         patch.object(result, "save", noted("saving", result.save)),
-        patch.object(result, "render", noted("drawing", result.render)),
+        patch.object(drawing, "draw_overlay", noted("drawing", drawing.draw_overlay)),
     ):
         if options.detector == "stand-in":
             seeing = _StandIn(options.people, size, options.looking / 1000)

@@ -12,6 +12,10 @@ import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"),
+    *(".3gp", ".ts", ".mts", ".m2ts", ".ogv"),
+)
 _ISO = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 """With what parts files begin."""
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"

@@ -215,7 +215,7 @@ def _track_unless_finished(options: Namespace, source: Path, named: bool = False
         if found is not None:
             if found.get("breaks_off_after") is not None:
                 told = source.name, found["breaks_off_after"]
-                _log.warning("%s broke off after frame %d, where its results end", *told)
+                _log.warning("%s broke off after %d frames, where its results end", *told)
             if found["people"]:
                 _complete(job, folder, found, options)
             no_world = found.get("world", {}).get("missing")

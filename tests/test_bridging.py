@@ -120,7 +120,7 @@ def test_single_frames_and_nothing_at_all_pass() -> None:
 def test_bodies_differ_less_where_a_third_of_the_keypoints_comes_and_goes(
     posed: PosedBody, body: BodyModel, monkeypatch
 ) -> None:
-    """By the weights that come with the package, before bodies are moved: 19 mm. Else 35."""
+    """By the weights that come with the package, before bodies are moved: 42 to 62 mm. Else 77."""
     truth, model = beating(64), load_model(None, torch.device("cpu"), light=True)
     whole = seen(posed, truth)
     gone = whole.without(np.random.default_rng(0).random(whole.keypoints.shape[:2]) < 0.33)
@@ -134,5 +134,5 @@ def test_bodies_differ_less_where_a_third_of_the_keypoints_comes_and_goes(
 
     best, bridged_over = error(whole), error(gone)
     monkeypatch.setattr(recovering, "bridged", lambda track, *_: track)
-    assert best < 50 and bridged_over < best + 23
-    assert bridged_over < error(gone) - 10
+    assert best < 47 and bridged_over < 62.4
+    assert bridged_over < error(gone) - 12

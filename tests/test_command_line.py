@@ -1,5 +1,6 @@
 """What every door promises: one line for a mistake, the right status, help at once."""
 
+import gc
 import logging
 import resource
 import signal
@@ -94,6 +95,12 @@ class TestRunDoor:
     def test_success_is_0_and_silent(self, capsys) -> None:
         assert self.leave(lambda: None) == 0
         assert capsys.readouterr() == ("", "")
+
+    def test_garbage_is_looked_for_as_before_when_it_ends(self) -> None:
+        seen, before = [], gc.get_threshold()
+        self.leave(lambda: seen.append(gc.get_threshold()))
+        assert seen[0][0] > before[0] and seen[0][1:] == before[1:]
+        assert gc.get_threshold() == before
 
     def test_input_error_is_one_line_without_traceback(self, capsys) -> None:
         def main() -> None:

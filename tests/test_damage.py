@@ -1,12 +1,13 @@
 """Damage in the middle costs the frames that it hit, and neither the run nor anybody's time."""
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from test_video import header_first, picture, shown_index, write
-from tracked_clips import FakeDetector
+from tracked_clips import DETECTOR, FakeDetector
 
 from temporal_hmr.clip_windows import fill_frames
 from temporal_hmr.containers import intact_frames
@@ -14,6 +15,7 @@ from temporal_hmr.damage import steps_and_gaps
 from temporal_hmr.decoding import usable
 from temporal_hmr.errors import InputError
 from temporal_hmr.following import follow
+from temporal_hmr.tracking import TrackSettings, track_video
 from temporal_hmr.video import open_clip
 
 FRAMES = 55
@@ -117,6 +119,15 @@ def test_nobody_is_looked_for_in_what_stands_in(tmp_path) -> None:
     (track,) = followed.tracks
     seen = fill_frames(track)
     assert np.flatnonzero(~seen.observed).tolist() == [10, 11]
+
+
+def test_the_result_says_which_they_were(tmp_path, weights, monkeypatch) -> None:
+    monkeypatch.setattr(DETECTOR, FakeDetector)
+    result = track_video(shots(tmp_path / "walk", 9, (3, 4)), TrackSettings(weights=weights))
+    assert result.damaged == (3, 4) and result.breaks_off_after is None
+    result.save(tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert told["damaged_frames"] == [3, 4] and "breaks_off_after" not in told
 
 
 class TestVideos:

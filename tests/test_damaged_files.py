@@ -313,7 +313,8 @@ class TestWork:
         for doubled in (False, True):
             with Journal(tmp_path / "j", "{}") as journal:
                 seeing = RecalledPeople(Nobody(), journal)  # type: ignore[arg-type]
-                assert [seeing.people(frame) for frame in frames] == [[], [], []]
+                shown = seeing.seen((frame, False) for frame in frames)
+                assert [people for _, _, people in shown] == [[], [], []]
             if not doubled:
                 content = (tmp_path / "j").read_bytes()
                 end = content.index(b"\n", content.index(b"\n") + 1) + 1

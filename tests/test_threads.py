@@ -1,17 +1,22 @@
 """How many threads computing takes, and that all of them are given back."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import pytest
 import torch
 from test_recover import CAMERA, a_track
 from tiny_model import SMALL
+from tracked_clips import DETECTOR, FakeDetector, make_clip
 
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.models.hmr import Hmr
+from temporal_hmr.motion import Person2D
 from temporal_hmr.recover import recover
 from temporal_hmr.threads import one_thread, side_by_side
+from temporal_hmr.tracking import TrackSettings, track_video
+from temporal_hmr.video import Frame
 
 
 @pytest.fixture(params=[1, 3])
@@ -45,6 +50,21 @@ def test_side_by_side_are_as_many_as_torch_would_take(threads: int) -> None:
         assert list(pool.map(lambda _: counts(), range(9))) == 9 * [(1, 1)]
     with side_by_side(wanted=False) as nothing:
         assert nothing is None and counts() == (threads, threads)
+
+
+def test_networks_that_share_the_cores_are_alone_with_them(
+    threads: int, weights: Path, tmp_path: Path, monkeypatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Watching(FakeDetector):
+        def people(self, frame: Frame) -> list[Person2D]:
+            seen.append(counts())
+            return super().people(frame)
+
+    monkeypatch.setattr(DETECTOR, Watching)
+    track_video(make_clip(tmp_path / "walk.mp4", 3), TrackSettings(weights=weights))
+    assert seen == 3 * [(1, 1)]
 
 
 def test_windows_are_the_same_in_any_number_of_threads(threads: int, body: BodyModel) -> None:

@@ -126,7 +126,7 @@ class TestDelivers:
         summary = json.loads((tmp_path / "out" / "cut" / "result.json").read_text())
         assert summary["breaks_off_after"] == len(motion) and "damaged_frames" not in summary
         assert leave(cut, "-o", tmp_path / "out", "--weights", weights) == 0
-        assert f"cut.avi broke off after frame {len(motion)}" in capsys.readouterr().err
+        assert f"cut.avi broke off after {len(motion)} frames" in capsys.readouterr().err
 
     @pytest.mark.parametrize("name", ["one.mp4", "one.png"])
     def test_a_single_frame(self, name, weights, tmp_path) -> None:

@@ -9,9 +9,9 @@ import torch
 from temporal_hmr.archive import read_arrays
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
+from temporal_hmr.containers import VIDEO_SUFFIXES
 from temporal_hmr.errors import InputError
 from temporal_hmr.interchange.files import read_predictions
-from temporal_hmr.many.sources import VIDEO_SUFFIXES
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.output.folder import SUMMARY
 

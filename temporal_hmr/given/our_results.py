@@ -39,7 +39,7 @@ def read_results(path: Path, clip: Clip) -> GivenFile:
         skeletons.add(motion.skeleton)
         detectors.add(str(meta.get("detector") or "unknown"))
         sizes.add((motion.camera.width, motion.camera.height))
-        sources[meta.get("source_sha256")] = meta.get("source")
+        sources[meta.get("source_sha256")] = str(meta.get("source") or "another video")
         sightings += _sightings(file, motion, told_lens(meta, motion.camera))
     if len(skeletons) > 1 or len(sizes) > 1:
         raise InputError(f"{path} holds results of different videos: give those of one")

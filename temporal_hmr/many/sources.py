@@ -7,13 +7,10 @@ from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
+from temporal_hmr.containers import VIDEO_SUFFIXES
 from temporal_hmr.errors import InputError
 from temporal_hmr.images import IMAGE_SUFFIXES
 
-VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"),
-    *(".3gp", ".ts", ".mts", ".m2ts", ".ogv"),
-)
 LIST_SUFFIX = ".txt"
 
 _log = logging.getLogger(__name__)

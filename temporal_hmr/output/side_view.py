@@ -68,7 +68,7 @@ class SideView:
     level: Float[ndarray, "3 3"]
     """To level coordinates from those of the world or of the video's camera."""
     is_level: bool
-    """Whether they are more than the image's own."""
+    """False where nobody tells what is level, and it is the image's own."""
 
     @staticmethod
     def of(motions: Sequence[BodyMotion], body: BodyModel, height: int) -> "SideView":
@@ -77,9 +77,8 @@ class SideView:
         `body` is the one that the motions were made with.
         """
         in_world = bool(motions) and all(motion.world is not None for motion in motions)
-        rotation = None if in_world or not motions else leveled(motions, body)
-        level = np.eye(3) if rotation is None else _LEVEL_FROM_WORLD @ rotation
-        level = _LEVEL_FROM_WORLD if in_world else level
+        known = _level(motions, body, in_world)
+        level = np.eye(3) if known is None else known
         width = panel_width(height)
         camera = Camera.with_focal(_FOCAL * height, width, height)
         bounds = np.concatenate([_bounds(motion, body, level, in_world) for motion in motions])
@@ -94,8 +93,16 @@ class SideView:
         half = (high - low) / 2
         room = _FILLED / 2 * np.array([height, width])
         distance = half[0] + max(*(_FOCAL * height * half[1:] / room), _NEAREST)
-        ground, is_level = float(soles - centre[1]), in_world or rotation is not None
-        return SideView(motions, camera, centre, float(distance), ground, in_world, level, is_level)
+        return SideView(
+            motions=motions,
+            camera=camera,
+            centre=centre,
+            distance=float(distance),
+            ground=float(soles - centre[1]),
+            in_world=in_world,
+            level=level,
+            is_level=known is not None,
+        )
 
     def smpl(self, motion: BodyMotion) -> SmplParams | None:
         """Bodies to be posed for the panel; None where those of the video will do."""
@@ -145,6 +152,16 @@ class SideView:
         for row, text in enumerate(lines, 1):
             place = (round(12 * scale) + 2, round(32 * row * scale) + 2)
             cv2.putText(image, text, place, font, scale, _TEXT, weight, cv2.LINE_AA)
+
+
+def _level(
+    motions: Sequence[BodyMotion], body: BodyModel, in_world: bool
+) -> Float[ndarray, "3 3"] | None:
+    """To level coordinates from those of the people's world, or of the video's camera."""
+    if in_world:
+        return _LEVEL_FROM_WORLD
+    rotation = leveled(motions, body)
+    return None if rotation is None else _LEVEL_FROM_WORLD @ rotation
 
 
 def _bounds(

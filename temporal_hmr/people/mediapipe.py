@@ -23,7 +23,6 @@ class MediapipePeople:
     One by one (`people`), or some begun before the first of them is done with (`look`): that takes
     less time on two cores, and finds the same.
 
-
     Who was read in the last frame is looked for at the same place, as BlazePose itself does, and
     at the same time in the frame's mirror image. Where the detector looks for others is told in
     `people.searching`. Use as a context manager, or `close` it.
@@ -73,7 +72,7 @@ class MediapipePeople:
         """Begin with the next frame, as `people` does; who is in it can be asked for later.
 
         Best when the `AHEAD` frames after it have been begun: how far people are believed, and
-        whether others are there as well, is found out beside those. Where that is so, they are
+        whether others are there as well, is found out beside those. Where others are, those are
         begun again. The frame's image must stay as it is until then.
         """
         last = self._going[-1].memory.time if self._going else self._memory.time

@@ -73,16 +73,6 @@ class RecalledPeople:
         self._recalling = journal is not None
         self._state: Any = None
 
-    def begin_shot(self) -> None:
-        """The next frame shows something else: nobody is followed into it."""
-        self._state = None
-        if not self._recalling:
-            self._detector.restore(None)
-
-    def people(self, frame: Frame) -> list[Person2D]:
-        """The people in the next frame."""
-        return self._begin(frame)()
-
     def seen(
         self, frames: Iterable[tuple[Frame, bool]]
     ) -> Iterator[tuple[Frame, bool, list[Person2D]]]:
@@ -101,10 +91,16 @@ class RecalledPeople:
         for frame, begins_shot in frames:
             if begins_shot:
                 yield from told(0)
-                self.begin_shot()
+                self._begin_shot()
             begun.append((frame, begins_shot, list if frame.damaged else self._begin(frame)))
             yield from told(AHEAD)
         yield from told(0)
+
+    def _begin_shot(self) -> None:
+        """The next frame shows something else: nobody is followed into it."""
+        self._state = None
+        if not self._recalling:
+            self._detector.restore(None)
 
     def _begin(self, frame: Frame) -> Callable[[], list[Person2D]]:
         """Begin with the next frame; what comes back tells who is in it, once, and in order."""

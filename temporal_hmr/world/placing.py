@@ -26,7 +26,7 @@ _SIZE_ERROR = 0.05
 _OWN_HEIGHT_ERROR = 0.02
 """Metres; the same of the height of their soles."""
 _LONG = 0.5
-"""Seconds."""
+"""Seconds of somebody that tell of their balance."""
 _LEVEL = 0.1
 """Length of the level part of a direction below which it tells no heading."""
 
