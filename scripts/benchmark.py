@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--threads", type=_count, metavar="N", help="of torch and OpenCV (all cores)")
     add("--device", default="cpu", metavar="NAME", help="auto, cpu or cuda (cpu)")
     add("--json", type=Path, metavar="FILE", help="write the figures there too")
+    add("--frames", type=_count, default=300, metavar="N", help="of end_to_end's longer clip (300)")
     add("--plot", type=Path, metavar="FILE", help="only plot how time and memory grow (minutes)")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.only or () if name not in PARTS]:
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(told, heading(), sep="\n", flush=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(options.repeat, device, Path(folder))
+        settings = Settings(options.repeat, device, Path(folder), frames=options.frames)
         for name in options.only or PARTS:
             found = PARTS[name](settings)
             print("\n".join(map(line, found)), flush=True)

@@ -1,6 +1,7 @@
 """What is done to the pictures of a clip: read, looked at, drawn into; and all of it together."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -13,18 +14,25 @@ from temporal_hmr.native_output import silenced
 from temporal_hmr.output.footage import footage
 from temporal_hmr.output.overlay import Artist, OverlayStyle, write_overlay
 from temporal_hmr.people.mediapipe import MediapipePeople, find_people
+from temporal_hmr.people.settings import DetectionSettings
 from temporal_hmr.tracking import TrackSettings, prepare_job, track_video
 from temporal_hmr.video import open_clip
 
 _SIZE = f"{WIDTH} x {HEIGHT}"
 _ROUNDS_OF_CLIPS = 3
 """What takes seconds is not done more often."""
-_FRAMES_OF_TEN_SECONDS = 300
 _ALONE = {
     "detector": "the detector, frame by frame",
     "ahead": "the detector, frames begun ahead",
+    "once": "the same, reading once",
     "Pose": "mediapipe's Pose",
 }
+_BESIDE = {
+    "track": ("detector", "ahead", "Pose"),
+    "no overlay": ("detector", "ahead", "Pose"),
+    "light, no overlay": ("once", "Pose"),
+}
+"""All of it, and what of `_ALONE` each is compared with."""
 
 
 def decode(settings: Settings) -> list[Row]:
@@ -55,7 +63,8 @@ def detection(settings: Settings) -> list[Row]:
     """Everybody's keypoints by BlazePose, against mediapipe's own solution, which follows one.
 
     Reading the clip is part of all. As a camera's frames are looked at, one by one, and as a
-    video's are: the next ones are begun before the last is done with.
+    video's are: the next ones are begun before the last is done with; and so, with `--light`'s one
+    reading.
     """
     sample = sample_720p(settings.folder)
     count, taken = len(sample.clip), in_turn(_alone(sample), _fewer(settings))
@@ -72,15 +81,21 @@ def detection(settings: Settings) -> list[Row]:
             note=f"{_rate(count, ours):.1f} frames/s; {_cpu(count, ours)}, "
             f"theirs {_cpu(count, theirs)}",
         )
-        for work, ours in (("frame by frame", taken["detector"]), ("begun ahead", taken["ahead"]))
+        for work, ours in (
+            ("frame by frame", taken["detector"]),
+            ("begun ahead", taken["ahead"]),
+            ("begun ahead, reading once", taken["once"]),
+        )
     ]
 
 
 def _alone(sample: Sample) -> dict[str, Work]:
     """What there is to look for people with."""
+    once = DetectionSettings(mirrored=False)
     return {
         "detector": lambda: _detect(sample.path),
         "ahead": lambda: _exhaust(find_people(open_clip(sample.path))),
+        "once": lambda: _exhaust(find_people(open_clip(sample.path), once)),
         "Pose": lambda: _follow_one(sample.path),
     }
 
@@ -149,9 +164,9 @@ def overlay(settings: Settings) -> list[Row]:
 def end_to_end(settings: Settings) -> list[Row]:
     """`track` with its files, with the overlay and without, against looking for people alone.
 
-    With both our ways of doing that, which find everybody, and with mediapipe's, which finds one;
-    then in a clip of ten seconds, of which opening is a smaller part. The weights and the body are
-    read anew each time: that is a row of its own.
+    With our ways of doing that, which find everybody, and with mediapipe's, which finds one; then
+    in a longer clip, of which opening is a smaller part. The weights and the body are read anew
+    each time: that is a row of its own.
     """
     sample = sample_720p(settings.folder)
     ways = {
@@ -163,7 +178,7 @@ def end_to_end(settings: Settings) -> list[Row]:
     rows = _whole_rows(len(sample.clip), taken)
     note = f"{median(opening.cpu):.2f} s of CPU, part of all of the above"
     rows.append(Row("end_to_end", "reading weights and body", 1, "video", opening, note=note))
-    longer = sample_720p(settings.folder, _FRAMES_OF_TEN_SECONDS)
+    longer = sample_720p(settings.folder, settings.frames)
     taken = in_turn(_whole_ways(longer, settings), _fewer(settings))
     return rows + _whole_rows(len(longer.clip), taken)
 
@@ -172,6 +187,7 @@ def _whole_ways(sample: Sample, settings: Settings) -> dict[str, Work]:
     return {
         "track": lambda: _track(sample, settings, render=True),
         "no overlay": lambda: _track(sample, settings, render=False),
+        "light, no overlay": lambda: _track(sample, settings, render=False, light=True),
         **_alone(sample),
     }
 
@@ -188,21 +204,21 @@ def _whole_rows(count: int, taken: Mapping[str, Timing]) -> list[Row]:
             theirs=taken[only],
             note=bars(count, taken[name], taken[only]),
         )
-        for name in ("track", "no overlay")
-        for only in _ALONE
+        for name, beside in _BESIDE.items()
+        for only in beside
     ]
 
 
-def _track(sample: Sample, settings: Settings, render: bool) -> None:
-    result = track_video(sample.path, _settings(settings))
+def _track(sample: Sample, settings: Settings, render: bool, light: bool = False) -> None:
+    result = track_video(sample.path, _settings(settings, light))
     bodies = settings.folder / sample.path.stem
     result.save(bodies)
     if render:
         result.render(bodies)
 
 
-def _settings(settings: Settings) -> TrackSettings:
-    return TrackSettings(device=str(settings.device))
+def _settings(settings: Settings, light: bool = False) -> TrackSettings:
+    return TrackSettings(device=str(settings.device), light=light)
 
 
 def bars(count: int, whole: Timing, alone: Timing) -> str:
@@ -225,4 +241,4 @@ def _rate(count: int, timing: Timing) -> float:
 
 def _fewer(settings: Settings) -> Settings:
     repeat = min(settings.repeat, _ROUNDS_OF_CLIPS)
-    return Settings(repeat, settings.device, settings.folder, warm_up=0)
+    return replace(settings, repeat=repeat, warm_up=0)

@@ -22,6 +22,8 @@ class Settings:
     """For files that are made on the way."""
     warm_up: int = 1
     """Rounds before, in which threads, caches and allocators start."""
+    frames: int = 300
+    """Of the longer clip of those that are tracked from end to end; 30 are a second."""
 
 
 @dataclass(frozen=True)
