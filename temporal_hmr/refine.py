@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _check(options)
 
     from temporal_hmr.refinement.comparison import table
-    from temporal_hmr.refinement.run import RefineSettings, check_folder, refine_results
+    from temporal_hmr.refinement.folder import check_folder
+    from temporal_hmr.refinement.run import RefineSettings, refine_results
 
     result: Path = options.result
     folder = options.output_dir or result.with_name(f"{result.resolve().stem}_refined")

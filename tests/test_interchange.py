@@ -161,6 +161,16 @@ class TestGvhmr:
         assert person.camera.focal.tolist() == [1000, 1000]
         assert person.camera.assumed
 
+    def test_frames_are_numbered_where_the_file_says_so(self, tmp_path: Path) -> None:
+        """As ours does, in which people come late and go unseen."""
+        contents = gvhmr_contents(3)
+        torch.save({**contents, "frame_ids": torch.tensor([4, 5, 9])}, tmp_path / "a.pt")
+        (person,) = read_predictions(tmp_path / "a.pt")
+        assert person.frames.tolist() == [4, 5, 9]
+        torch.save({**contents, "frame_ids": torch.tensor([4, 5])}, tmp_path / "a.pt")
+        with pytest.raises(InputError, match=r"3 frames in 'smpl_params_incam', not 2"):
+            read_predictions(tmp_path / "a.pt")
+
     def test_cameras_may_be_one_or_many(self, tmp_path: Path) -> None:
         contents = gvhmr_contents(3)
         contents["K_fullimg"][1, 0, 0] = 1200

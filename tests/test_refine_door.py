@@ -3,7 +3,10 @@
 import json
 import pickle
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +15,12 @@ from exported_people import toy_body
 from interchange_files import dump, phalp_contents, vibe_contents, wham_contents, write_gvhmr
 from result_motions import make_motion
 
+from temporal_hmr.body.params import SmplParams
 from temporal_hmr.checks import reading
 from temporal_hmr.command_line import run_door
 from temporal_hmr.interchange.files import read_predictions
 from temporal_hmr.interchange.ours import read_ours
+from temporal_hmr.motion import BodyMotion, InWorld
 from temporal_hmr.output.folder import tracked_video, write_results
 from temporal_hmr.output.npz import Provenance
 from temporal_hmr.refine import _METHODS, main
@@ -23,6 +28,7 @@ from temporal_hmr.refinement import run
 from temporal_hmr.refinement.run import METHODS
 
 FRAMES = 10
+Change = Callable[[BodyMotion], BodyMotion]
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +45,25 @@ def status(*words: str | Path) -> int:
     return ended.value.code
 
 
-def track(folder: Path, people: int) -> Path:
+def track(folder: Path, people: int, change: Change = lambda motion: motion) -> Path:
     provenance = Provenance("walk.mp4", "ab" * 32, "open", "CC0", "w.safetensors", "cd" * 32, "0.0")
-    write_results(folder, [make_motion(FRAMES, n) for n in range(people)], {}, provenance)
+    motions = [change(make_motion(FRAMES, n)) for n in range(people)]
+    write_results(folder, motions, {}, provenance)
     return folder
+
+
+def every_second(motion: BodyMotion) -> BodyMotion:
+    """As `--stride 2` leaves it, but for one frame that could not be read."""
+    numbers = 2 * np.arange(FRAMES) + 2 * (np.arange(FRAMES) > 4)
+    return replace(motion, frames=numbers, times=numbers / 30.0, fps=15.0)
+
+
+def in_world(motion: BodyMotion, bent: float = 0.0) -> BodyMotion:
+    """With legs that are bent, by so many radians, to hold the feet where they stand."""
+    poses = motion.smpl.poses()
+    poses[:, 3:6] += bent
+    smpl = SmplParams.from_poses(poses, motion.smpl.betas, motion.smpl.transl + 1.0)
+    return replace(motion, world=InWorld(smpl, np.eye(4), {}))
 
 
 def written(kind: str, folder: Path) -> Path:
@@ -70,7 +91,7 @@ def written(kind: str, folder: Path) -> Path:
     return folder / "walk_poses.npz"
 
 
-def everything(path: Path) -> object:
+def everything(path: Path) -> Any:
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return dict(arrays)
@@ -103,21 +124,26 @@ class TestLayouts:
         path = dump(wham_contents({3: numbers}), tmp_path / "wham_output.pkl")
         assert status(path, "-o", tmp_path / "out") == 0
         contents = everything(tmp_path / "out" / path.name)
-        assert isinstance(contents, dict)
         person = contents[3]
         assert person["frame_ids"].tolist() == list(range(14))
         assert person["pose"].shape == (14, 72) and person["pose"].dtype == np.float32
         assert (person["betas"] == person["betas"][0]).all()
         assert "verts" not in person and "verts left out" in capsys.readouterr().err
         plain = everything(tmp_path / "out" / "npz" / "wham_output_000.npz")
-        assert isinstance(plain, dict)
         assert np.flatnonzero(plain["filled"]).tolist() == [6, 7, 8]
+
+    def test_frames_of_gvhmr_are_filled_where_it_numbers_them(self, tmp_path) -> None:
+        path = written("gvhmr", tmp_path)
+        numbers = np.r_[2:8, 9:13]
+        torch.save({**everything(path), "frame_ids": torch.from_numpy(numbers)}, path)
+        assert status(path, "-o", tmp_path / "out") == 0
+        (found,) = read_predictions(tmp_path / "out" / path.name)
+        assert found.frames.tolist() == list(range(2, 13))
 
     def test_fingers_and_notes_of_amass_stay(self, tmp_path) -> None:
         path = written("amass", tmp_path)
         assert status(path, "-o", tmp_path / "out") == 0
         old, new = everything(path), everything(tmp_path / "out" / path.name)
-        assert isinstance(old, dict) and isinstance(new, dict)
         assert set(old) == set(new) and new["note"] == "kept"
         assert (old["poses"][:, 66:] == new["poses"][:, 66:]).all()
         assert (old["poses"][:, :66] != new["poses"][:, :66]).any()
@@ -163,6 +189,75 @@ class TestLayouts:
         assert status(path, "--with", method, "-o", tmp_path / "out") == 0
         report = json.loads((tmp_path / "out" / "refined.json").read_text())
         assert report["people"][0]["noise_degrees"] == {}
+
+    @pytest.mark.parametrize("method", ["steady", "savgol"])
+    def test_ours_keep_their_frames(self, method, tmp_path) -> None:
+        """Known defect: frames between those of --stride were added to the poses alone."""
+        result, out = track(tmp_path / "walk", 1, every_second), tmp_path / "out"
+        assert status(result, "-o", out, "--with", method) == 0
+        (given,), (found,) = (read_ours(at / "person_000.npz") for at in (result, out))
+        assert found.frames.tolist() == given.frames.tolist()
+        (told,) = json.loads((out / "refined.json").read_text())["people"]
+        assert told["added"] == 0 and told["after"]["jitter"] < told["before"]["jitter"]
+
+    @pytest.mark.parametrize("method", ["steady", "one-euro", "savgol"])
+    @pytest.mark.parametrize("bent", [0.0, 0.3])
+    def test_the_world_of_ours_is_refined_too(self, method, bent, tmp_path) -> None:
+        """Known defect: exports of a world showed the motion before."""
+        result = track(tmp_path / "walk", 1, lambda motion: in_world(motion, bent))
+        assert status(result, "-o", tmp_path / "out", "--with", method) == 0
+        (given,), (found,) = (read_ours(at / "person_000.npz") for at in (result, tmp_path / "out"))
+        assert given.world is not None and found.world is not None
+        for one, other in ((given.world, found.world), (given.smpl, found.smpl)):
+            assert (one.transl - other.transl).abs().max() > 0.01
+            assert (one.rotations() - other.rotations()).abs().max() > 0.01
+        legs = found.world.body_pose[:, 0] - found.smpl.body_pose[:, 0]
+        assert (legs.abs().max() > 0.01) == (bent > 0)
+        assert torch.allclose(found.world.body_pose[:, 1:], found.smpl.body_pose[:, 1:], atol=1e-5)
+
+    @pytest.mark.parametrize("method", ["one-euro", "savgol"])
+    def test_filters_reach_the_worlds_of_others(self, method, tmp_path) -> None:
+        path = written("wham", tmp_path / "in")
+        assert status(path, "-o", tmp_path / "out", "--with", method) == 0
+        given, found = (read_predictions(at)[0] for at in (path, tmp_path / "out" / path.name))
+        assert given.world is not None and found.world is not None
+        assert (given.world.transl - found.world.transl).abs().max() > 0.01
+        assert (given.world.rotations() - found.world.rotations()).abs().max() > 0.01
+
+    def test_results_of_ours_among_others_and_not_their_exports(self, tmp_path) -> None:
+        for name in ("walk", "run"):
+            result = track(tmp_path / "all" / name, 1)
+            exported = result / "export"
+            written("wham", exported)
+            (exported / "export.json").write_text("{}")
+        written("npz", tmp_path / "all" / "theirs")
+        assert status(tmp_path / "all", "-o", tmp_path / "out") == 0
+        report = json.loads((tmp_path / "out" / "refined.json").read_text())
+        names = [each["file"] for each in report["people"]]
+        assert names == ["run/person_000.npz", "theirs/walk_poses.npz", "walk/person_000.npz"]
+        assert (tmp_path / "out" / "walk" / "result.json").is_file()
+
+    def test_another_refinement_leaves_nothing_of_the_former(self, tmp_path, capsys) -> None:
+        out = tmp_path / "out"
+        assert status(track(tmp_path / "two", 2), "-o", out) == 0
+        (out / "export" / "bvh").mkdir(parents=True)
+        for name in ("export/bvh/person_001.bvh", "export/mine.txt", "overlay.mp4"):
+            (out / name).write_text("of the former one")
+        manifest = {"result": "", "result_sha256": "", "files": {"bvh": ["bvh/person_001.bvh"]}}
+        (out / "export" / "export.json").write_text(json.dumps(manifest))
+        assert status(track(tmp_path / "one", 1), "-o", out) == 0
+        assert "out: gone, being of the refinement before: export, overlay.mp4" in (
+            capsys.readouterr().err
+        )
+        left = {path.name for path in out.rglob("*") if path.is_file()}
+        assert left == {"person_000.npz", "refined.json", "result.json", "mine.txt"}
+
+    def test_after_a_kill_the_same_command_goes_on(self, tmp_path) -> None:
+        """Known defect: what was left half-written was taken for somebody's."""
+        (tmp_path / "out" / ".partial_abc").mkdir(parents=True)
+        (tmp_path / "out" / ".partial_abc" / "person_000.npz").write_bytes(b"half")
+        assert status(track(tmp_path / "walk", 1), "-o", tmp_path / "out") == 0
+        assert not list((tmp_path / "out").glob(".partial_*"))
 
     def test_methods_are_told(self) -> None:
         assert tuple(_METHODS) == METHODS

@@ -57,9 +57,7 @@ def read_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the folder of result files")
-    paths = sorted(_result_files(folder))
-    if not paths:
-        raise InputError(f"there is no result file (*{', *'.join(SUFFIXES)}) in {folder}")
+    paths = files_below(folder)
     entries, unmatched, unknown = [], [], []
     for path in paths:
         names = _names(path.relative_to(folder))
@@ -76,7 +74,18 @@ def read_folder(
     return FolderPredictions(tuple(entries), tuple(unmatched), tuple(unknown))
 
 
-def _result_files(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """What may be results anywhere in a folder, and not exports of ours or hidden; by path.
+
+    Raises `InputError` if there is nothing.
+    """
+    paths = sorted(_may_be_results(folder))
+    if not paths:
+        raise InputError(f"there is no result file (*{', *'.join(SUFFIXES)}) in {folder}")
+    return paths
+
+
+def _may_be_results(folder: Path) -> Iterator[Path]:
     exports = {path.parent for path in folder.rglob(MANIFEST)} - {folder}
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts

@@ -2,7 +2,8 @@
 
 `smpl_params_incam` (camera frame, OpenCV axes) and `smpl_params_global` (world, Y up), each with
 `body_pose` (T, 63), `global_orient` (T, 3), `betas` (T, 10), `transl` (T, 3); `K_fullimg`
-(T, 3, 3) or (3, 3). One person, in frames 0 to T - 1.
+(T, 3, 3) or (3, 3). One person, in frames 0 to T - 1, or in those that `frame_ids` (T,) says, which
+GVHMR does not write and our export does.
 
 GVHMR predicts an SMPL-X body. Its 21 body joints are SMPL's and are taken as such, with the two
 joints of SMPL's hands at rest. That is an approximation: the shape coefficients of SMPL-X mean
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from numpy import ndarray
 
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
@@ -24,6 +27,7 @@ from temporal_hmr.interchange.fields import Fields, smpl_params
 from temporal_hmr.motion import PredictedMotion
 
 _BODY_NUMBERS, _HAND_NUMBERS = 63, 6
+_FRAMES = "frame_ids"
 
 
 def read_gvhmr(path: Path, contents: Mapping) -> list[PredictedMotion]:
@@ -39,12 +43,19 @@ def read_gvhmr(path: Path, contents: Mapping) -> list[PredictedMotion]:
     motion = PredictedMotion(
         name=fields.name,
         source="gvhmr",
-        frames=np.arange(count),
+        frames=_frames(fields, count) if _FRAMES in fields else np.arange(count),
         smpl=smpl,
         world=world,
         camera=_camera(fields, count),
     )
     return [motion]
+
+
+def _frames(fields: Fields, count: int) -> Int[ndarray, "T"]:
+    frames = fields.frames(_FRAMES)
+    if len(frames) != count:
+        fields.refuse(f"{count} frames in 'smpl_params_incam', not {len(frames)} as {_FRAMES!r}")
+    return frames
 
 
 def _smpl(fields: Fields, count: int | None) -> SmplParams:

@@ -1,7 +1,6 @@
 """A result in the formats of other tools."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from temporal_hmr.output.glb import write_glb
 from temporal_hmr.output.layouts import write_gvhmr, write_vibe, write_wham
 from temporal_hmr.output.manifest import EXPORTS, Manifest, check_replaceable, is_current, publish
 from temporal_hmr.output.obj import write_obj
+from temporal_hmr.output.partial import partial_folder
 
 ASSUMED_FPS = 30.0
 _SMPL_SHAPES = ("amass", "wham", "vibe", "gvhmr")
@@ -54,11 +54,7 @@ def export_result(result: Path, folder: Path, settings: ExportSettings) -> list[
     file that is no export of ours would be lost, or, in the end, for formats that failed.
     """
     people = _people(read_result(result, settings.body, settings.read_as), settings)
-    with (
-        made_folder(folder),
-        tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as name,
-    ):
-        partial = Path(name)
+    with made_folder(folder), partial_folder(folder) as partial:
         files, failures = {}, []
         for format in dict.fromkeys(settings.formats):
             try:

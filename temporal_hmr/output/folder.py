@@ -16,6 +16,7 @@ from temporal_hmr.motion import BodyMotion
 from temporal_hmr.output.former import bring_back, former_aside
 from temporal_hmr.output.manifest import EXPORTS, clear_exports
 from temporal_hmr.output.npz import SCHEMA_VERSION, Provenance, save_motion
+from temporal_hmr.output.partial import partial_folder
 
 SUMMARY = "result.json"
 OVERLAY = "overlay.mp4"
@@ -152,8 +153,7 @@ def publish_results(
     if the folder cannot be written to; then folders made on the way are taken away again.
     """
     names = [*(str(person["file"]) for person in summary["people"]), SUMMARY]
-    with made_folder(folder), tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as made:
-        partial = Path(made)
+    with made_folder(folder), partial_folder(folder) as partial:
         write(partial)
         text = json.dumps(summary, indent=2) + "\n"
         (partial / SUMMARY).write_text(text, encoding="utf-8")

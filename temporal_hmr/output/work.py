@@ -6,20 +6,17 @@ what it was made (the key of each journal), so that nothing of other settings is
 
 import hashlib
 import json
-import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.journal import Journal
+from temporal_hmr.output.partial import clear_abandoned, held
 
 WORK = "work"
 _PACKAGE = Path(__file__).parents[1]
-
-_log = logging.getLogger(__name__)
 
 
 class Work:
@@ -49,7 +46,13 @@ def working_in(folder: Path, keep: bool) -> Iterator[Work]:
         raise InputError(
             f"cannot write to {folder}: {error.strerror}; choose another place with --output-dir"
         ) from error
-    with _alone_in(place):
+    with ExitStack() as alone:
+        try:
+            alone.enter_context(held(place))
+        except BlockingIOError:
+            raise InputError(
+                f"another run is at work in {folder}: wait for it, or choose another --output-dir"
+            ) from None
         _clear_litter(folder)
         try:
             yield Work(place)
@@ -60,37 +63,11 @@ def working_in(folder: Path, keep: bool) -> Iterator[Work]:
             shutil.rmtree(place, ignore_errors=True)
 
 
-@contextmanager
-def _alone_in(place: Path) -> Iterator[None]:
-    """Nobody else is let in meanwhile; a process that is killed lets go of the folder."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    handle = os.open(place, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InputError(
-            f"another run is at work in {place.parent}: wait for it, or choose another --output-dir"
-        ) from None
-    except OSError as error:  # some network file systems have no locks
-        _log.debug("no lock on %s: %s", place, error)
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
 def _clear_litter(folder: Path) -> None:
     """Take away what a run that was killed left half-written beside the results."""
-    for path in (*folder.glob(".partial_*"), *folder.glob(".overlay.*.mp4")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    clear_abandoned(folder)
+    for path in folder.glob(".overlay.*.mp4"):
+        path.unlink(missing_ok=True)
 
 
 def _remove_if_empty(place: Path, there_before: list[Path]) -> None:

@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from temporal_hmr import metrics
 from temporal_hmr.body.model import BodyModel
+from temporal_hmr.checks.timing import frame_step
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.rotation import geodesic_angle
 from temporal_hmr.skeleton import SMPL24
@@ -66,13 +67,17 @@ class Comparison:
 
 
 def smoothness(motion: PredictedMotion, body: BodyModel, fps: float) -> Smoothness:
-    """Of frames whose neighbours are there too; NaN where there are none."""
+    """Of frames whose neighbours are there too; NaN where there are none.
+
+    `fps` is how many frames are looked at in a second.
+    """
     smpl = motion.smpl.map(lambda tensor: tensor.double())
     good = torch.cat([smpl.rotations().flatten(1), smpl.transl], 1).isfinite().all(1)
     frames = motion.frames[good.numpy()]
     # On one shape: what is told is how poses and places change.
     smpl = replace(smpl[good], betas=torch.zeros(int(good.sum()), smpl.betas.shape[-1]).double())
     joints = body.joints(smpl).numpy()
+    frames = (frames - frames[:1]) // frame_step([motion])
     rooted = _speeds(joints - joints[:, :1], frames, fps)
     seen = _speeds(joints, frames, fps) if motion.has_depth else (None, None)
     return Smoothness(*rooted, *seen)

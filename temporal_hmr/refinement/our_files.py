@@ -24,5 +24,10 @@ def rewrite_ours(path: Path, new: list[NewMotion], to: Path) -> None:
     settings = {**provenance.settings, "refined": True}
     smpl = each.motion.smpl.map(lambda tensor: tensor.float())
     joints = each.body.joints(each.motion.smpl).numpy().astype(np.float32)
-    motion = replace(load_motion(path), smpl=smpl, joints=joints)
+    former = load_motion(path)
+    assert len(former) == len(each.motion), "frames are not added to files of ours"
+    world = former.world
+    if world is not None and each.motion.world is not None:
+        world = replace(world, smpl=each.motion.world.map(lambda tensor: tensor.float()))
+    motion = replace(former, smpl=smpl, joints=joints, world=world)
     save_motion(motion, to, replace(provenance, settings=settings))

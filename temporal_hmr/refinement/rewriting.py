@@ -88,8 +88,11 @@ def rewrite_gvhmr(path: Path, new: list[NewMotion], to: Path) -> None:
     written: dict[str, object] = {}
     for key, values in _without_repeats(contents, path.name).items():
         smpl = places.get(key)
+        if key == "frame_ids":
+            written[key] = torch.from_numpy(np.asarray(each.motion.frames, np.int64))
+            continue
         if smpl is None or not isinstance(values, Mapping):
-            written[key] = _as_tensor(values)
+            written[key] = _as_tensor(values, each.row)
             continue
         poses = smpl.poses().float()
         numbers = {"global_orient": poses[:, :3], "body_pose": poses[:, 3:BODY_NUMBERS]}
@@ -214,5 +217,8 @@ def _unplaced(smpl: SmplParams) -> SmplParams:
     return SmplParams(smpl.global_orient, smpl.body_pose, smpl.betas, torch.zeros_like(smpl.transl))
 
 
-def _as_tensor(value: object) -> object:
-    return torch.from_numpy(value.copy()) if isinstance(value, ndarray) else value
+def _as_tensor(value: object, row: Int[ndarray, "T"]) -> object:
+    """Of what has a matrix for each frame those of some rows."""
+    if not isinstance(value, ndarray):
+        return value
+    return torch.from_numpy(value[row] if value.ndim == 3 else value.copy())

@@ -1,10 +1,6 @@
 """Results of a file or a folder refined into another folder, in the layout they came in."""
 
-import json
 import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,24 +8,34 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr.archive import read_arrays
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
-from temporal_hmr.checks.reading import Given, read_result, result_files
+from temporal_hmr.body.params import SmplParams
+from temporal_hmr.checks.reading import OURS, Given, read_result
 from temporal_hmr.errors import InputError
 from temporal_hmr.filters import one_euro_smpl, savitzky_golay_smpl
 from temporal_hmr.interchange.files import UnknownFormat
-from temporal_hmr.interchange.folder import SUFFIXES
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.output.amass import Z_UP
 from temporal_hmr.output.exported import TURN
-from temporal_hmr.output.folder import SUMMARY, made_folder, seen_from, tracked_video
+from temporal_hmr.output.folder import made_folder
+from temporal_hmr.output.partial import partial_folder
 from temporal_hmr.refinement.amass_file import SOURCE as AMASS
 from temporal_hmr.refinement.amass_file import is_amass, read_amass_motion
 from temporal_hmr.refinement.comparison import Comparison, change, smoothness
+from temporal_hmr.refinement.folder import (
+    REPORT,
+    check_folder,
+    copy_summaries,
+    files_to_refine,
+    publish,
+    written_files,
+)
 from temporal_hmr.refinement.model_motion import model_rotations
 from temporal_hmr.refinement.our_files import rewrite_ours
 from temporal_hmr.refinement.rewriting import (
@@ -45,11 +51,12 @@ from temporal_hmr.refinement.steady import Evidence, Steady, steady, weigh
 from temporal_hmr.skeleton import SMPL24
 
 METHODS = ("steady", "model", "one-euro", "savgol")
-REPORT = "refined.json"
 PLAIN = "npz"
 """The folder of plain arrays, for results of others."""
-_ARRAYS = ("ours", "npz", AMASS)
+_ARRAYS = (OURS, "npz", AMASS)
 """Kinds of files that are plain arrays already."""
+_UNFILLED = (OURS, "phalp")
+"""Those to which no frames are added: ours have all that were looked at, PHALP's list people."""
 ASSUMED_FPS = 30.0
 _log = logging.getLogger(__name__)
 
@@ -79,16 +86,12 @@ def refine_results(
     `model` is needed for the method of that name. Raises `InputError` if nothing can be used, or
     the folder holds anything that is no earlier refinement.
     """
-    files = _files(result)
+    files = files_to_refine(result)
     check_folder(folder, result)
     comparisons: list[Comparison] = []
     report: list[dict[str, object]] = []
     base = result if result.is_dir() else result.parent
-    with (
-        made_folder(folder),
-        tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as name,
-    ):
-        partial = Path(name)
+    with made_folder(folder), partial_folder(folder) as partial:
         for file in files:
             to = partial / file.relative_to(base)
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -104,64 +107,11 @@ def refine_results(
             report += [{"file": where, **each.as_json()} for each in found]
         if not comparisons:
             raise InputError(f"{result} has no result that could be refined")
+        copy_summaries(result, files, partial, folder)
         summary = {"source": result.resolve().name, "method": settings.method, "people": report}
-        if (result / SUMMARY).is_file():
-            _copy_summary(result, partial, folder)
-        write_json(summary, partial / REPORT)
-        _publish(partial, folder)
+        write_json({**summary, "files": written_files(partial)}, partial / REPORT)
+        publish(partial, folder)
     return comparisons
-
-
-def _copy_summary(result: Path, partial: Path, folder: Path) -> None:
-    """With the way to the video as it is from the new folder."""
-    shutil.copy(result / SUMMARY, partial / SUMMARY)
-    video = tracked_video(result)
-    if video is not None:
-        summary = json.loads((partial / SUMMARY).read_text(encoding="utf-8"))
-        summary["source_path"] = seen_from(folder, video)
-        text = json.dumps(summary, indent=2) + "\n"
-        (partial / SUMMARY).write_text(text, encoding="utf-8")
-
-
-def check_folder(folder: Path, result: Path) -> None:
-    """Raise `InputError` if writing there would touch the input or lose anything of others'."""
-    source = (result if result.is_dir() else result.parent).resolve()
-    inside = result.is_dir() and source in folder.resolve().parents
-    if folder.resolve() == source or inside:
-        raise InputError(
-            f"{folder} is where the results to refine are, which stay as they are; choose another "
-            "place with --output-dir"
-        )
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).is_file():
-        raise InputError(
-            f"{folder} holds something else, which would be lost; choose another place with "
-            "--output-dir"
-        )
-
-
-def _files(result: Path) -> list[Path]:
-    """The file; of a folder of ours the people's; of another all that look like results."""
-    if not result.is_dir() or (result / SUMMARY).exists():
-        return result_files(result)
-    paths = sorted(path for path in result.rglob("*") if path.suffix.lower() in SUFFIXES)
-    hidden = [
-        path
-        for path in paths
-        if any(part.startswith(".") for part in path.relative_to(result).parts)
-    ]
-    paths = [path for path in paths if path.is_file() and path not in hidden]
-    if not paths:
-        raise InputError(f"there is no result file (*{', *'.join(SUFFIXES)}) in {result}")
-    return paths
-
-
-def _publish(partial: Path, folder: Path) -> None:
-    """Move everything into the folder, in place of an earlier refinement's files."""
-    for path in sorted(partial.rglob("*")):
-        if path.is_file():
-            target = folder / path.relative_to(partial)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
 
 
 def _refine_file(
@@ -206,14 +156,12 @@ def refine_motion(
 ) -> tuple[Evidence, Steady]:
     """One person's motion, and what was believed of it."""
     motion = given.motion
-    fill = settings.fill if motion.source != "phalp" else 0.0
+    fill = 0.0 if motion.source in _UNFILLED else settings.fill
     evidence = weigh(motion, fps, fill)
     betas = evidence.motion.smpl.betas if given.own_body else evidence.motion.smpl.betas * 0
     rest = given.body.rest_joints(betas.median(0).values)[0].double()
     if settings.method in _FILTERS:
-        smpl = _FILTERS[settings.method](evidence)
-        nothing = np.zeros(len(SMPL24))
-        return evidence, Steady(replace(evidence.motion, smpl=smpl), nothing, nothing)
+        return evidence, _filtered(evidence, _FILTERS[settings.method])
     found = steady(evidence, rest, one_shape=settings.one_shape)
     if settings.method == "steady":
         return evidence, found
@@ -225,6 +173,13 @@ def refine_motion(
     return evidence, steady(evidence, rest, said, settings.one_shape)
 
 
+def _filtered(evidence: Evidence, by: Callable[[SmplParams, ndarray], SmplParams]) -> Steady:
+    motion, nothing = evidence.motion, np.zeros(len(SMPL24))
+    world = None if motion.world is None else by(motion.world, evidence.times)
+    filtered = replace(motion, smpl=by(motion.smpl, evidence.times), world=world)
+    return Steady(filtered, nothing, nothing)
+
+
 def _upright(motion: PredictedMotion) -> Float[Tensor, "3 3"]:
     """From the axes of the motion to OpenCV's, of a camera that is held level."""
     if motion.source != AMASS:
@@ -233,7 +188,7 @@ def _upright(motion: PredictedMotion) -> Float[Tensor, "3 3"]:
 
 
 def _compared(given: Given, evidence: Evidence, found: Steady, fps: float) -> Comparison:
-    def named(values: np.ndarray) -> dict[str, float]:
+    def named(values: ndarray) -> dict[str, float]:
         if not values.any():
             return {}
         return dict(zip(SMPL24.joints, np.round(values, 3).tolist(), strict=True))
@@ -251,12 +206,12 @@ def _compared(given: Given, evidence: Evidence, found: Steady, fps: float) -> Co
     )
 
 
-_FILTERS = {
-    "one-euro": lambda evidence: one_euro_smpl(evidence.motion.smpl, evidence.times),
-    "savgol": lambda evidence: savitzky_golay_smpl(evidence.motion.smpl),
+_FILTERS: dict[str, Callable[[SmplParams, ndarray], SmplParams]] = {
+    "one-euro": one_euro_smpl,
+    "savgol": lambda smpl, times: savitzky_golay_smpl(smpl),
 }
 _WRITERS: dict[str, Callable[[Path, list[NewMotion], Path], None]] = {
-    "ours": rewrite_ours,
+    OURS: rewrite_ours,
     "npz": rewrite_arrays,
     AMASS: rewrite_arrays,
     "wham": rewrite_people,

@@ -9,6 +9,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr.body.params import SmplParams
+from temporal_hmr.checks.timing import frame_step
 from temporal_hmr.errors import InputError
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.refinement.rotations import HOLE_TRUST, TAIL, steady_rotations
@@ -19,6 +20,8 @@ from temporal_hmr.skeleton import SMPL24
 
 _ROUNDS = 3
 _TINY = 1e-18
+_SAME = 1e-4
+"""Numbers of rotations nearer than this are of one, through files in single precision."""
 _FEWEST = 5
 """Frames from which on places are smoothed."""
 _PELVIS = SMPL24.index("pelvis")
@@ -44,6 +47,10 @@ class Evidence:
     def believed(self) -> Bool[ndarray, "T 24"]:
         """The rotations that are measurements."""
         return ~(self.sudden | self.guessed[:, None])
+
+    def placed(self) -> Bool[ndarray, "T"]:
+        """Frames whose place is a measurement."""
+        return ~(self.guessed | self.jumped)
 
     def mended(self) -> Bool[ndarray, "T"]:
         """Frames in which anything was sudden."""
@@ -99,7 +106,7 @@ def steady(
     motion, times = evidence.motion, evidence.times
     believed = evidence.believed()
     found = steady_rotations(motion.smpl.rotations(), believed, times, model)
-    placed = ~(evidence.guessed | evidence.jumped)
+    placed = evidence.placed()
     pelvis = motion.smpl.transl.numpy() + rest.numpy()
     if motion.smpl.transl.any():
         pelvis = _steady_view(pelvis, placed, times)
@@ -108,13 +115,27 @@ def steady(
     smpl = SmplParams.from_rotations(found.rotations, betas, transl)
     world = motion.world
     if world is not None:
-        orient = world.global_orient[:, None]
-        turned = steady_rotations(orient, believed[:, [_PELVIS]], times).rotations[:, 0]
-        moved = _steady_numbers(world.transl.numpy(), placed, times)
-        world = SmplParams(turned, smpl.body_pose, betas, torch.from_numpy(moved))
+        world = _steady_world(world, motion.smpl, smpl, evidence)
     unseen = evidence.guessed | (motion.filled if motion.filled is not None else False)
     refined = replace(motion, smpl=smpl, world=world, filled=unseen)
     return Steady(refined, np.degrees(found.noise), found.shares)
+
+
+def _steady_world(
+    world: SmplParams, given: SmplParams, smpl: SmplParams, evidence: Evidence
+) -> SmplParams:
+    """The same in the world; `smpl` is what has become of `given`, which the camera saw.
+
+    The pose is that one's unless the world had another: legs that hold feet where they stand.
+    """
+    believed, times = evidence.believed(), evidence.times
+    moved = torch.from_numpy(_steady_numbers(world.transl.numpy(), evidence.placed(), times))
+    if torch.allclose(world.body_pose, given.body_pose, atol=_SAME):
+        orient = world.global_orient[:, None]
+        turned = steady_rotations(orient, believed[:, [_PELVIS]], times).rotations[:, 0]
+        return SmplParams(turned, smpl.body_pose, smpl.betas, moved)
+    rotations = steady_rotations(world.rotations(), believed, times).rotations
+    return SmplParams.from_rotations(rotations, smpl.betas, moved)
 
 
 def _finite(smpl: SmplParams) -> Bool[ndarray, "T"]:
@@ -143,7 +164,7 @@ def _filled(
     times = given / fps if motion.times is None else motion.times.astype(np.float64)
     if (np.diff(times) <= 0).any():
         raise InputError(f"{motion.name} has times that do not increase: mend them")
-    frames = _wanted(given, times, longest_fill)
+    frames = _wanted(given, times, longest_fill, frame_step([motion]))
     added = ~np.isin(frames, given)
     smpl = motion.smpl.map(lambda tensor: tensor.detach().cpu().double())
     world = None if motion.world is None else motion.world.map(lambda tensor: tensor.double())
@@ -169,10 +190,11 @@ def _filled(
 
 
 def _wanted(
-    given: Int[ndarray, "N"], times: Float[ndarray, "N"], longest: float
+    given: Int[ndarray, "N"], times: Float[ndarray, "N"], longest: float, step: int
 ) -> Int[ndarray, "T"]:
+    """What is given, and every so manieth frame in holes that are short enough."""
     parts = [
-        np.arange(first, last) if last_time - first_time <= longest else np.array([first])
+        np.arange(first, last, step) if last_time - first_time <= longest else np.array([first])
         for first, last, first_time, last_time in zip(
             given[:-1], given[1:], times[:-1], times[1:], strict=True
         )
