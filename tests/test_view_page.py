@@ -30,6 +30,7 @@ from temporal_hmr import metrics
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.errors import InputError
+from temporal_hmr.motion import InWorld
 from temporal_hmr.output.viewer.arrays import Pack
 from temporal_hmr.output.viewer.curves import joint_curves, sampled
 from temporal_hmr.output.viewer.frames import frames_of, step_within
@@ -336,6 +337,16 @@ class TestStage:
         assert 0.02 < heights[:, ankles].min() < 0.15
         assert heights[:, head].min() > 1.3 and heights[:, head].max() < 1.7
         assert shift[2] > 3 and abs(shift[0]) < 0.01  # the camera is in front of the people
+
+    def test_the_world_of_the_result_is_the_one_that_is_shown(
+        self, tmp_path: Path, body: BodyModel
+    ) -> None:
+        motion = as_motion(body, predicted(body, walk(body, COUNT, FPS)).smpl, 0)
+        matrix = np.diag([1.0, -1, -1, 1])
+        matrix[:3, 3] = (0.1, 1.4, 3.0)
+        placed = replace(motion, world=InWorld(motion.smpl, matrix, {}))
+        stage = set_stage(open_result(write(tmp_path / "placed", [placed], "walk")))
+        assert np.allclose(stage.world_from_camera, matrix) and "of the result" in stage.note
 
     def test_without_feet_that_rest_up_is_up_in_the_image(
         self, tmp_path: Path, body: BodyModel

@@ -18,22 +18,32 @@ _IMAGE_UP = np.array([0.0, -1.0, 0.0])
 _LOW = 0.05
 """Quantile of the heights of feet where the ground is supposed if it cannot be estimated."""
 
+_OF_RESULT = (
+    "The world is that of the result; bodies are shown where the camera saw them, which is not "
+    "quite where they stand in it."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
     """Where the camera stands in a world of metres with y up and the ground at y = 0."""
 
     world_from_camera: Float[ndarray, "4 4"]
-    """The world's z points from the people to the camera, level; its origin lies below them."""
+    """The world's z points from the people to the camera, level; its origin lies below them, or
+    below the first of them at first."""
     note: str
     """On what the ground rests."""
 
 
 def set_stage(result: Result) -> Stage:
-    """A ground for all from the feet of the person who is seen longest and walks on one.
+    """The world of the result, where it has one.
 
-    Where nobody's feet tell, up is what is up in the image.
+    Else one whose ground is told by the feet of the person who is seen longest and walks on one;
+    where nobody's feet tell, up is what is up in the image.
     """
+    worlds = [person.motion.world_from_camera for person in result.people]
+    if worlds[0] is not None and all(each is not None for each in worlds):
+        return Stage(worlds[0], _OF_RESULT)
     places = [(person, _place(person, result)) for person in result.people]
     up, height, note = _ground(places, result.fps)
     pelvis = SMPL24.index("pelvis")
