@@ -6,6 +6,7 @@ import pytest
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.many.sources import find_sources
+from temporal_hmr.video import open_clip
 
 
 def touch(*paths: Path) -> None:
@@ -24,6 +25,14 @@ class TestSources:
         assert [record.getMessage() for record in caplog.records] == [
             f"named more than once, taken once: {a}, {b}"
         ]
+
+    def test_links_in_a_circle_stay_for_opening_to_refuse(self, tmp_path) -> None:
+        circle, a = tmp_path / "circle.mp4", tmp_path / "a.mp4"
+        circle.symlink_to(circle)
+        touch(a)
+        assert find_sources([str(circle), str(a)]) == [circle, a]
+        with pytest.raises(InputError, match=r"no video at .*circle\.mp4"):
+            open_clip(circle)
 
     def test_a_folder_of_videos_is_each_of_them(self, tmp_path) -> None:
         names = ("walk.mp4", "Run.MOV", "jump.avi", "notes.txt", ".hidden.mp4", "sub/deep.mp4")

@@ -90,10 +90,10 @@ def _videos_in(path: Path) -> list[Path]:
 
 
 def _each_once(sources: Iterator[Path]) -> list[Path]:
-    first: dict[Path, Path] = {}
+    first: dict[str, Path] = {}
     again: dict[Path, None] = {}
     for source in sources:
-        place = source.resolve()
+        place = os.path.realpath(source)
         if place in first:
             again[first[place]] = None
         first.setdefault(place, source)
