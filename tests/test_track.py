@@ -155,6 +155,20 @@ class TestDelivers:
         with pytest.raises(InputError, match=f"gave not a single frame: {said}"):
             run_job(job)
 
+    def test_a_video_that_is_gone_before_all_is_loaded(
+        self, weights, tmp_path, monkeypatch
+    ) -> None:
+        source = make_clip(tmp_path / "gone.mp4")
+
+        def load_slowly(settings, device):
+            source.unlink()
+            return load(settings, device)
+
+        load = tracking._load
+        monkeypatch.setattr(tracking, "_load", load_slowly)
+        with pytest.raises(InputError, match=r"gone\.mp4 cannot be read: No such file"):
+            prepare_job(source, TrackSettings(weights=weights))
+
     def test_one_of_two_people(self, walk, weights, tmp_path, detector, capsys) -> None:
         detector.num_people = 2
         words = (walk, "-o", tmp_path, "--weights", weights, "--no-render")
