@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from picture_trees import write_picture
 
+from temporal_hmr.errors import InputError
 from temporal_hmr.image_numbers import image_series
+from temporal_hmr.images import images_in
 from temporal_hmr.video import open_clip
 
 
@@ -75,3 +77,10 @@ class TestHoles:
         series = image_series(files)
         assert (series.files, series.holes) == (tuple(files), frozenset())
         assert not caplog.records
+
+
+def test_a_frame_and_its_mask_of_one_name_are_refused(tmp_path) -> None:
+    folder = folder_of(tmp_path / "seq", ["1.jpg", "2.jpg"])
+    (folder / "2.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"seq holds both 2\.jpg and 2\.png"):
+        images_in(folder)
