@@ -76,20 +76,6 @@ def image_or_none(file: Path, silently: bool = True) -> UInt8[ndarray, "H W 3"] 
         return decode_image(content)
 
 
-def num_pictures(file: Path) -> int:
-    """How many pictures an image file holds, as animations and scans do; 0 for no image.
-
-    It is not found out for names that are not UTF-8, and 1.
-    """
-    name = str(file.absolute())
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # which would end the process
-        return 1
-    with silenced():
-        return cv2.imcount(name)
-
-
 def decode_image(content: UInt8[ndarray, "bytes"]) -> UInt8[ndarray, "H W 3"] | None:
     """What an image file holds in RGB, upright as its EXIF orientation says; None if no image."""
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
+from temporal_hmr.animations import is_animation
 from temporal_hmr.containers import lacks_index
 from temporal_hmr.damage import numbers_in_avi, told_damage, told_gaps, told_images
 from temporal_hmr.decoding import (
@@ -32,13 +33,7 @@ from temporal_hmr.decoding import (
 from temporal_hmr.decoding_av import av_facts, av_images, codec_of, indexed_facts, streamed_images
 from temporal_hmr.errors import InputError
 from temporal_hmr.image_numbers import ImageSeries, image_series
-from temporal_hmr.images import (
-    IMAGE_SUFFIXES,
-    first_readable,
-    image_or_none,
-    images_in,
-    num_pictures,
-)
+from temporal_hmr.images import IMAGE_SUFFIXES, first_readable, image_or_none, images_in
 
 IMAGE_FOLDER_FPS = 30.0
 
@@ -228,7 +223,7 @@ def _open_source(path: Path, fps: float | None) -> Clip:
             raise InputError(f"no file matches {path}: check the pattern")
         raise InputError(f"there is no video at {path}: check the path")
     is_image = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
-    if path.is_dir() or (is_image and not _is_animation(path)):
+    if path.is_dir() or (is_image and not is_animation(path)):
         return _open_images(path, IMAGE_FOLDER_FPS if fps is None else fps)
     if fps is not None:
         raise InputError(f"{path} is a video with a frame rate of its own: leave out the fps")
@@ -241,20 +236,6 @@ def _open_source(path: Path, fps: float | None) -> Clip:
     except UnicodeEncodeError:
         raise InputError(f"the path {str(path)!r} is not valid UTF-8: rename it") from None
     return _open_video(path)
-
-
-def _is_animation(path: Path) -> bool:
-    """Whether an image file has several pictures, and times that they are shown at."""
-    pictures = num_pictures(path)
-    if pictures < 2:
-        return False
-    times, _ = opencv_facts(path) or av_facts(path) or ((), 1.0)
-    if len(times) < 2:
-        _log.warning(
-            "%s has %d pictures, and the first is all that is used: convert it to a video",
-            *(path.name, pictures),
-        )
-    return len(times) > 1
 
 
 @dataclass(eq=False)
