@@ -129,12 +129,18 @@ def file_hash(path: Path) -> str:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all files in a folder; hexadecimal."""
-    if not path.is_dir():
-        return file_hash(path)
-    names_and_hashes = [
-        f"{file.name} {file_hash(file)}\n" for file in sorted(path.iterdir()) if file.is_file()
-    ]
+    """SHA-256 of a file, or of the names and contents of all files in a folder; hexadecimal.
+
+    Raises `InputError` for what cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            return file_hash(path)
+        names_and_hashes = [
+            f"{file.name} {file_hash(file)}\n" for file in sorted(path.iterdir()) if file.is_file()
+        ]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     return hashlib.sha256("".join(names_and_hashes).encode()).hexdigest()
 
 

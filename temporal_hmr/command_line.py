@@ -93,6 +93,7 @@ def run_door(main: Callable[[], object]) -> NoReturn:
             _say(f"error: {' '.join(str(error).split())}")
             sys.exit(EXIT_INPUT_ERROR)
         except KeyboardInterrupt as interrupt:
+            _forget_interrupt()
             _say(f"interrupted: {str(interrupt) or 'nothing was written'}")
             sys.exit(received[0] + 128 if received else EXIT_INTERRUPTED)
         except BrokenPipeError:
@@ -100,6 +101,16 @@ def run_door(main: Callable[[], object]) -> NoReturn:
             if sys.stdout is not None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
+
+
+def _forget_interrupt() -> None:
+    """Keep Python from ending itself by SIGINT, in place of with the door's status.
+
+    Run by `python -m` it does so at its very end if code made from text was interrupted last, such
+    as that of a dataclass in a module which is just being imported. Any that runs well makes it
+    forget.
+    """
+    exec("")
 
 
 @contextmanager

@@ -54,12 +54,13 @@ def told_damage(
     return f"{len(numbers)} of {among} frames of {name} cannot be read, {stretches}"
 
 
-def told_images(folder: str, names: Sequence[str], among: int) -> str:
-    """That images of a folder cannot be read, how many and which."""
+def told_images(folder: str, names: Sequence[str], missing: int, among: int) -> str:
+    """That images of a folder cannot be read, how many and which, some being missing."""
     named = ", ".join(names[:_NAMED])
     more = len(names) - _NAMED
     named += f" and {more} more" if more > 0 else ""
-    return f"{len(names)} of {among} images in {folder} cannot be read: {named}"
+    what = ["are missing"] * (missing > 0) + ["cannot be read"] * (missing < len(names))
+    return f"{len(names)} of {among} images in {folder} {' or '.join(what)}: {named}"
 
 
 def _told_stretches(begins: Float[ndarray, "G"], ends: Float[ndarray, "G"]) -> str:

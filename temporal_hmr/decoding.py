@@ -19,6 +19,7 @@ from numpy import ndarray
 from temporal_hmr.containers import breaks_off
 from temporal_hmr.damage import steps_and_gaps
 from temporal_hmr.native_output import silenced
+from temporal_hmr.streams import stated_behind_first
 
 _LEAST_FRAME = 4
 """Bytes of a frame at the very least, with what is said of it."""
@@ -204,11 +205,21 @@ def announced(path: Path) -> tuple[float, int]:
 
 def _stated(path: Path) -> tuple[float, float]:
     """Frame rate and number of frames in the file's header, sense or nonsense."""
+    fps, count = _header(path, cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT)
+    return fps, count
+
+
+def _header(path: Path, *names: int) -> list[float]:
+    """What the file states, by OpenCV's names, of the video in it that pictures come from."""
+    # Of files without an index OpenCV gives the pictures, too.
+    stated = stated_behind_first(path) if has_index(path) else None
+    if stated is not None:
+        return [stated[name] for name in names]
     with silenced():
         capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
-        stated = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        values = [capture.get(name) for name in names]
         capture.release()
-    return stated
+    return values
 
 
 def _most_frames(path: Path) -> float:
@@ -220,10 +231,7 @@ def pixel_aspect(path: Path) -> float:
 
     DV, DVD and old broadcasts have pixels that are not square.
     """
-    with silenced():
-        capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
-        across, down = (capture.get(name) for name in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
-        capture.release()
+    across, down = _header(path, cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN)
     aspect = across / down if across > 0 and down > 0 else 1.0
     return aspect if 0.25 < aspect < 4 and abs(aspect - 1) > 0.01 else 1.0
 

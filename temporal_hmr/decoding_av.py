@@ -22,6 +22,7 @@ from temporal_hmr.decoding import (
     usable,
 )
 from temporal_hmr.native_output import silenced
+from temporal_hmr.streams import best_stream
 
 _CODECS = {"av01": "AV1", "AV01": "AV1"}
 """By the four letters that OpenCV gives."""
@@ -58,7 +59,7 @@ def _av_index(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
         return None
     try:
         with open_container(str(path.resolve())) as container:
-            stream = _best(container)
+            stream = best_stream(container)
             late = _late(stream)
             shown = (packet.pts for packet in container.demux(stream) if not packet.is_discard)
             times = sorted(float(pts * stream.time_base) - late for pts in shown if pts is not None)
@@ -180,7 +181,7 @@ def decoded_frames(
         return
     try:
         with open_container(str(path.resolve()), options=_ALL_OF_IT) as container:
-            stream = _best(container)
+            stream = best_stream(container)
             late = _late(stream)
             # With threads of its own decoding takes more time in all, and it may wait for ever for
             # one that has something to say, if PyAV was told to pass that on to Python.
@@ -196,17 +197,6 @@ def decoded_frames(
                     yield (np.nan if frame.time is None else frame.time - late), frame
     except (FFmpegError, IndexError, ValueError):
         return
-
-
-def _best(container: Any) -> Any:
-    """The video of a file, of several the one that decord and players take.
-
-    Raises `IndexError` if there is none.
-    """
-    stream = container.streams.best("video")
-    if stream is None:
-        raise IndexError("there is no video in it")
-    return stream
 
 
 def _late(stream: Any) -> float:

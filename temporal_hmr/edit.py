@@ -1,5 +1,6 @@
 """Who is who in a result, corrected: `python -m temporal_hmr.edit FOLDER --merge 0 2`."""
 
+import logging
 import shlex
 from argparse import Action, Namespace
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from temporal_hmr.editing.result import Result
     from temporal_hmr.editing.run import EditedResult
     from temporal_hmr.video import Clip
+
+_log = logging.getLogger("temporal_hmr.edit")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -170,6 +173,8 @@ def _save(edited: "EditedResult", folder: Path, drawn: bool) -> None:
     anew = ", ".join(str(number) for number in edited.anew)
     people = counted(len(edited.people), "person")
     print(f"{folder}: {people}, recovered anew: {anew or 'nobody'}")
+    if not edited.people:
+        _log.warning("nobody is left in %s: track the video with --again to have them back", folder)
     for name, command in gone:
         if name != OVERLAY or not drawn:
             print(f"{name} was of the former result and is gone; anew: {shlex.join(command)}")

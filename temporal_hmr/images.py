@@ -20,10 +20,22 @@ _TRIED = 10
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder, in natural order of their names."""
+    """The image files of a folder, in natural order of their names.
+
+    Raises `InputError` if two of them differ in their suffix alone, like a picture and its mask.
+    """
     files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
     files = [file for file in files if not (file.name.startswith(".") or file.is_dir())]
-    return sorted(files, key=_natural_order)
+    files = sorted(files, key=_natural_order)
+    named: dict[str, Path] = {}
+    for file in files:
+        other = named.setdefault(file.stem, file)
+        if other != file:
+            raise InputError(
+                f"the folder {folder} holds both {other.name} and {file.name}, which cannot both "
+                "be one frame: give the frames a folder of their own"
+            )
+    return files
 
 
 def _natural_order(file: Path) -> list[tuple[int, str]]:

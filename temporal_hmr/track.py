@@ -80,9 +80,24 @@ def _words(options: Namespace) -> list[str]:
 
 
 def _folder(options: Namespace, source: Path) -> Path:
-    """The source's folder of results."""
-    source = Path(os.path.realpath(source))
-    return options.output_dir / (source.name if os.path.isdir(source) else source.stem)
+    """The source's folder of results.
+
+    Raises `InputError` where results would come among the images of the source, or in its place,
+    and for a name that none can be called by.
+    """
+    from temporal_hmr.output.folder import OVERLAY
+
+    place = Path(os.path.realpath(source))
+    name = place.name if os.path.isdir(place) else place.stem
+    if name in ("", ".", ".."):
+        raise InputError(f"{source} leaves no name for a folder of results: rename it")
+    folder = options.output_dir / name
+    if place in (there := Path(os.path.realpath(folder)), there / OVERLAY):
+        raise InputError(
+            f"the results would go to {folder}, where {source} itself lies: choose another place "
+            "with --output-dir"
+        )
+    return folder
 
 
 def _prepare(options: Namespace, source: Path, folder: Path) -> "TrackJob":

@@ -226,7 +226,7 @@ def _in_world(result: TrackResult, camera: CameraMotion, foot_lock: bool) -> Tra
     """The result with its world, or with the reason why it has none."""
     if camera.verdict == "moving":
         return replace(result, camera_motion=camera, no_world=str(camera))
-    if camera.verdict == "unknown":
+    if camera.verdict == "unknown" and result.motions:
         _log.warning("%s: it is taken to stand still", camera)
     found = find_world(result.motions, result.body, foot_lock)
     if isinstance(found, str):
@@ -271,7 +271,9 @@ def _follow(job: TrackJob, watch: CameraWatch | None, work: Work | None) -> Foll
         with journal or nullcontext(), one_thread(not job.eyes.weights()):
             followed = follow(frames, detector, journal, watch, job.clip)
     if not len(followed.frames):
-        raise InputError(f"{job.clip.path} gave not a single frame; check --start and --end")
+        ranged = (job.clip.start, job.clip.end) != (None, None)
+        what = "check --start and --end" if ranged else "it was taken away or changed meanwhile"
+        raise InputError(f"{job.clip.path} gave not a single frame: {what}")
     if job.lens is None:
         return followed
     return replace(followed, tracks=[job.lens.straight_track(each) for each in followed.tracks])

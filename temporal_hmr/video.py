@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
+from temporal_hmr.animations import is_animation
 from temporal_hmr.containers import lacks_index
 from temporal_hmr.damage import numbers_in_avi, told_damage, told_gaps, told_images
 from temporal_hmr.decoding import (
@@ -31,6 +32,7 @@ from temporal_hmr.decoding import (
 )
 from temporal_hmr.decoding_av import av_facts, av_images, codec_of, indexed_facts, streamed_images
 from temporal_hmr.errors import InputError
+from temporal_hmr.image_numbers import ImageSeries, image_series
 from temporal_hmr.images import IMAGE_SUFFIXES, first_readable, image_or_none, images_in
 
 IMAGE_FOLDER_FPS = 30.0
@@ -220,7 +222,8 @@ def _open_source(path: Path, fps: float | None) -> Clip:
         if set(path.name) & set("*?["):
             raise InputError(f"no file matches {path}: check the pattern")
         raise InputError(f"there is no video at {path}: check the path")
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+    is_image = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+    if path.is_dir() or (is_image and not is_animation(path)):
         return _open_images(path, IMAGE_FOLDER_FPS if fps is None else fps)
     if fps is not None:
         raise InputError(f"{path} is a video with a frame rate of its own: leave out the fps")
@@ -351,41 +354,41 @@ def _unreadable(path: Path) -> str:
 
 @dataclass(eq=False)
 class _ImageFolder(Clip):
-    files: tuple[Path, ...] = ()
+    series: ImageSeries = field(default_factory=ImageSeries)
     breaks: ClassVar[bool] = False
 
     def frame_names(self) -> tuple[str, ...]:
-        return tuple(file.name for file in self.files)
+        return tuple(file.name for file in self.series.files)
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
         for index in range(first, stop):
-            image = image_or_none(self.files[index])
+            file = self.series.files[index]
+            image = None if index in self.series.holes else image_or_none(file)
             if image is None:
                 continue
             height, width = image.shape[:2]
             if (height, width) != (self.height, self.width):
                 raise InputError(
-                    f"{self.files[index]} is {width} x {height} pixels where the images before it "
+                    f"{file} is {width} x {height} pixels where the images before it "
                     f"are {self.width} x {self.height}: give images of one size"
                 )
             yield Frame(index, float(self.times[index]), image)
 
     def _told_damage(self, damaged: list[int]) -> str:
         first, stop = self._range()
-        names = [self.files[index].name for index in damaged]
-        return told_images(self.path.name, names, stop - first)
+        names = [self.series.files[index].name for index in damaged]
+        missing = len(self.series.holes.intersection(damaged))
+        return told_images(self.path.name, names, missing, stop - first)
 
 
 def _open_images(path: Path, fps: float) -> Clip:
     if not fps > 0:
         raise InputError(f"a frame rate of {fps:g} makes no clip: give one above 0")
-    files = [path]
-    if path.is_dir():
-        files = images_in(path)
-    if not files:
+    series = image_series(images_in(path) if path.is_dir() else [path])
+    if not series.files:
         raise InputError(
             f"the folder {path} holds no images: give a video file or a folder of jpg or png files"
         )
-    height, width = first_readable(files).shape[:2]
-    times = np.arange(len(files)) / fps
-    return _ImageFolder(path, width, height, fps, times, files=tuple(files))
+    height, width = first_readable(series.present()).shape[:2]
+    times = np.arange(len(series.files)) / fps
+    return _ImageFolder(path, width, height, fps, times, series=series)

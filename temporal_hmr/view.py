@@ -169,7 +169,7 @@ def _is_source(video: Path, result: "Result") -> bool:
 
     try:
         return digest(video) == result.meta.get("source_sha256")
-    except OSError:
+    except InputError:
         return False
 
 

@@ -1,11 +1,13 @@
 """Videos of all kinds: their times, their pictures, their shots, and frames left out."""
 
+import os
 import re
 import struct
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -150,6 +152,41 @@ class TestReaders:
             decoding_av.av_images(tmp_path / "a.mp4", 2), others, strict=True
         ):
             np.testing.assert_array_equal(one, other)
+
+
+class TestImagesOfSeveralPictures:
+    @staticmethod
+    def animated(path: Path) -> Path:
+        """Five pictures, 0.1 s each."""
+        animation = cv2.Animation()
+        animation.frames = [picture(index, 96, 64)[..., ::-1].copy() for index in range(5)]
+        animation.durations = [100] * 5
+        assert cv2.imwriteanimation(str(path), animation)
+        return path
+
+    def test_an_animation_is_a_clip_by_any_name(self, tmp_path) -> None:
+        clip = open_clip(self.animated(tmp_path / "a.png"))
+        assert [frame.time for frame in clip] == pytest.approx(np.arange(5) / 10, abs=1e-3)
+        shown = [shown_index(frame.image) for frame in clip]
+        assert shown == pytest.approx(np.arange(5), abs=0.5)
+        with pytest.raises(InputError, match="a frame rate of its own"):
+            open_clip(tmp_path / "a.png", fps=10)
+
+    def test_where_none_reads_it_the_first_is_used_with_a_warning(self, tmp_path, caplog) -> None:
+        pages = [picture(index, 96, 64) for index in range(3)]
+        assert cv2.imwritemulti(str(tmp_path / "a.tiff"), pages)
+        cv2.imwrite(str(tmp_path / "b.tiff"), pages[0])
+        assert len(open_clip(tmp_path / "a.tiff")) == len(open_clip(tmp_path / "b.tiff")) == 1
+        assert caplog.messages == [
+            "a.tiff has 3 pictures, and the first is all that is used: convert it to a video"
+        ]
+        odd = (tmp_path / "b.tiff").rename(tmp_path / "b\udcff.tiff")
+        assert len(open_clip(odd)) == 1
+
+    def test_a_pipe_is_no_image(self, tmp_path) -> None:
+        os.mkfifo(tmp_path / "a.png")
+        with pytest.raises(InputError, match="is a pipe or a device"):
+            open_clip(tmp_path / "a.png")
 
 
 class TestDamage:

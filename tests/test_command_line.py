@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import resource
 import signal
 import subprocess
@@ -166,6 +167,17 @@ class TestRunDoor:
             out, err = process.communicate(timeout=30)
         assert (out, err) == ("cleaned\n", "interrupted: nothing was written\n")
         assert process.returncode == status
+
+    def test_an_interrupt_while_a_dataclass_is_made_has_the_same_status(self, tmp_path) -> None:
+        (tmp_path / "door.py").write_text(
+            "from temporal_hmr.command_line import run_door\n"
+            "run_door(lambda: exec('raise KeyboardInterrupt'))"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+        done = subprocess.run(
+            [sys.executable, "-m", "door"], capture_output=True, env=environment, check=False
+        )
+        assert (done.returncode, done.stderr) == (130, b"interrupted: nothing was written\n")
 
     def test_signals_are_as_before_afterwards(self) -> None:
         before = signal.getsignal(signal.SIGTERM)

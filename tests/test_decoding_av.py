@@ -2,6 +2,7 @@
 
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from test_video import picture, shown_index, write
 
 import temporal_hmr
 from temporal_hmr import decoding_av
-from temporal_hmr.decoding import decord_facts, decord_images
+from temporal_hmr.decoding import announced, decord_facts, decord_images
 from temporal_hmr.decoding_av import streamed_images
 from temporal_hmr.video import open_clip
 
@@ -27,6 +28,23 @@ def times_of(path: Path) -> np.ndarray:
     facts = decord_facts(path)
     assert facts is not None
     return facts[0]
+
+
+def write_behind_cover(path: Path, frames: int = 20) -> Path:
+    """A film of 96 x 64 pixels that are twice as wide as high, behind a cover of 400 x 300."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 400, 300, "yuvj420p"
+        film = container.add_stream("libx264", rate=25)
+        film.width, film.height, film.pix_fmt = 96, 64, "yuv420p"
+        film.codec_context.sample_aspect_ratio = Fraction(2)
+        for stream, count in ((cover, 1), (film, frames)):
+            for index in range(count):
+                image = picture(index, stream.width, stream.height)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+    return path
 
 
 def resident() -> float:
@@ -224,3 +242,12 @@ def test_a_size_that_changes_on_the_way_is_that_of_the_first_frame(tmp_path) -> 
     for part in (clip, clip.with_range(1.2)):
         assert {frame.image.shape for frame in part} == {(64, 96, 3)}
     assert shown_index(next(iter(clip.with_range(1.2))).image) == pytest.approx(30, abs=1)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_behind_a_cover_all_is_that_of_the_film(suffix: str, tmp_path, caplog) -> None:
+    path = write_behind_cover(tmp_path / f"a.{suffix}")
+    clip = open_clip(path)
+    assert (clip.width, clip.height, clip.fps) == (192, 64, pytest.approx(25))
+    assert [shown_index(frame.image) for frame in clip] == pytest.approx(range(20), abs=1)
+    assert announced(path)[0] == 25 and not caplog.records

@@ -134,8 +134,14 @@ class TestDelivers:
         assert len(told(tmp_path / "new")["edits"]) == 1
 
     def test_everybody_dropped_is_a_result(self, result, capsys) -> None:
-        assert edit(result, "--drop", "0", "1", "2", "--list") == 0
-        assert capsys.readouterr().out.endswith("nobody\n")
+        assert edit(result, "--drop", "0", "1", "--list") == 0
+        assert "nobody is left" not in capsys.readouterr().err
+        assert edit(result, "--drop", "2", "--list") == 0
+        shown = capsys.readouterr()
+        assert shown.out.endswith("nobody\n")
+        assert shown.err == (
+            f"warning: nobody is left in {result}: track the video with --again to have them back\n"
+        )
         assert edit(result, "--drop", "0") == 2
         assert "nobody is in" in capsys.readouterr().err
 

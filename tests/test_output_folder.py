@@ -140,6 +140,11 @@ class TestResultFolder:
         with pytest.raises(InputError, match="--output-dir"):
             check_folder(tmp_path / name, "")
 
+    def test_a_link_to_itself_is_no_place_to_write_to(self, tmp_path: Path) -> None:
+        (tmp_path / "circle").symlink_to(tmp_path / "circle")
+        with pytest.raises(InputError, match=r"cannot write to .*circle"):
+            check_folder(tmp_path / "circle" / "walk", "")
+
     def test_an_earlier_result_stays_if_the_new_one_does_not_fit(self, tmp_path: Path) -> None:
         folder = tmp_path / "walk"
         write_results(folder, [make_motion(3, 0)], {}, PROVENANCE)

@@ -6,6 +6,7 @@ import pytest
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.many.sources import find_sources
+from temporal_hmr.video import open_clip
 
 
 def touch(*paths: Path) -> None:
@@ -24,6 +25,14 @@ class TestSources:
         assert [record.getMessage() for record in caplog.records] == [
             f"named more than once, taken once: {a}, {b}"
         ]
+
+    def test_links_in_a_circle_stay_for_opening_to_refuse(self, tmp_path) -> None:
+        circle, a = tmp_path / "circle.mp4", tmp_path / "a.mp4"
+        circle.symlink_to(circle)
+        touch(a)
+        assert find_sources([str(circle), str(a)]) == [circle, a]
+        with pytest.raises(InputError, match=r"no video at .*circle\.mp4"):
+            open_clip(circle)
 
     def test_a_folder_of_videos_is_each_of_them(self, tmp_path) -> None:
         names = ("walk.mp4", "Run.MOV", "jump.avi", "notes.txt", ".hidden.mp4", "sub/deep.mp4")
@@ -72,3 +81,23 @@ class TestSources:
         assert find_sources(["b*.mp4", "in"]) == [*map(Path, ("b1.mp4", "b2.mp4", "in/two.mp4"))]
         assert find_sources(["[x].mp4"]) == [Path("[x].mp4")]
         assert find_sources(["none*.mp4"]) == [Path("none*.mp4")]
+
+    def test_an_empty_word_is_not_the_working_folder(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        touch(Path("1.png"))
+        with pytest.raises(InputError, match="SOURCE is empty"):
+            find_sources(["", "a.mp4"])
+
+    @pytest.mark.parametrize("word", ["http://example.com/a.mp4?b=c", "rtsp://10.0.0.1:554/live"])
+    def test_an_address_is_refused_as_typed(self, word, tmp_path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "list.txt").write_text(word)
+        for words in ([word], ["list.txt"]):
+            with pytest.raises(InputError) as refused:
+                find_sources(words)
+            assert str(refused.value).startswith(f"{word} is an address: download the video first")
+
+    def test_a_path_that_looks_like_an_address_is_one(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        touch(Path("http:/a.mp4"))
+        assert find_sources(["http://a.mp4"]) == [Path("http:/a.mp4")]

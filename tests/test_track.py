@@ -32,7 +32,7 @@ from temporal_hmr.models.pose_modulator import PoseModulatorConfig
 from temporal_hmr.motion import Track
 from temporal_hmr.output.npz import load_motion
 from temporal_hmr.skeleton import COCO23
-from temporal_hmr.tracking import TrackSettings, choose_people, track_video
+from temporal_hmr.tracking import TrackSettings, choose_people, prepare_job, run_job, track_video
 
 
 def image_config() -> HmrConfig:
@@ -146,6 +146,28 @@ class TestDelivers:
         assert motion.frames.tolist() == [2, 3, 4]
         assert motion.camera.focal.tolist() == [200, 200] and not motion.camera.assumed
         assert num_decoded(tmp_path / "walk" / "overlay.mp4")[0] == 3
+
+    @pytest.mark.parametrize(("end", "said"), [(None, "it was taken away"), (0.4, "check --start")])
+    def test_a_video_that_is_gone_when_it_is_looked_at(self, end, said, weights, tmp_path) -> None:
+        source = make_clip(tmp_path / "gone.mp4")
+        job = prepare_job(source, TrackSettings(weights=weights, end=end))
+        source.unlink()
+        with pytest.raises(InputError, match=f"gave not a single frame: {said}"):
+            run_job(job)
+
+    def test_a_video_that_is_gone_before_all_is_loaded(
+        self, weights, tmp_path, monkeypatch
+    ) -> None:
+        source = make_clip(tmp_path / "gone.mp4")
+
+        def load_slowly(settings, device):
+            source.unlink()
+            return load(settings, device)
+
+        load = tracking._load
+        monkeypatch.setattr(tracking, "_load", load_slowly)
+        with pytest.raises(InputError, match=r"gone\.mp4 cannot be read: No such file"):
+            prepare_job(source, TrackSettings(weights=weights))
 
     def test_one_of_two_people(self, walk, weights, tmp_path, detector, capsys) -> None:
         detector.num_people = 2

@@ -2,10 +2,12 @@
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_trees import write_picture
 from tracked_clips import files_below, leave, make_clip, tiny_config
 
 from temporal_hmr.checkpoint import save_checkpoint
@@ -29,6 +31,11 @@ def wrong_words(folder: Path, walk: Path, weights: Path) -> dict[str, list[str |
     (folder / "text.mp4").write_text("this is no video" * 100)
     (folder / "zero.mp4").touch()
     np.savez(folder / "body.npz", v_template=np.zeros((4, 3)))
+    write_picture(folder / "seq" / "1.png", 60, 40)
+    (folder / "here").symlink_to(folder)
+    (folder / "overlay").mkdir()
+    for copy in ("...mp4", "overlay/overlay.mp4"):
+        shutil.copy(walk, folder / copy)
     (folder / "bomb.pkl").write_bytes(pickle.dumps({"f": Bomb(folder / "boom")}))
     of_smpl = tiny_config().model_copy(update={"body": "smpl"})
     save_checkpoint(Hmr(of_smpl), of_smpl, "hmr", folder / "smpl.safetensors", half=True)
@@ -39,6 +46,11 @@ def wrong_words(folder: Path, walk: Path, weights: Path) -> dict[str, list[str |
         "folder without images": [folder / "none"],
         "text": [folder / "text.mp4"],
         "empty": [folder / "zero.mp4"],
+        "empty word": ["", "-o", folder / "out"],
+        "address": ["https://example.com/a.mp4"],
+        "output among the images": [folder / "seq", "-o", folder / "here"],
+        "output over the video": [folder / "overlay" / "overlay.mp4", "-o", folder],
+        "output above the output folder": [folder / "...mp4", "-o", folder / "none" / "out"],
         "output below a file": [walk, "-o", folder / "zero.mp4" / "out"],
         "body of other arrays": [walk, "--body", folder / "body.npz"],
         "body that runs code": [walk, "--body", folder / "bomb.pkl"],
@@ -67,6 +79,11 @@ def wrong_words(folder: Path, walk: Path, weights: Path) -> dict[str, list[str |
         ("folder without images", "no images"),
         ("text", "cannot be read as a video"),
         ("empty", "is empty"),
+        ("empty word", "SOURCE is empty"),
+        ("address", "https://example.com/a.mp4 is an address: download"),
+        ("output among the images", "seq itself lies: choose another place with --output-dir"),
+        ("output over the video", "overlay.mp4 itself lies"),
+        ("output above the output folder", "leaves no name for a folder of results"),
         ("output below a file", "--output-dir"),
         ("body of other arrays", "body.npz"),
         ("body that runs code", "bomb.pkl"),

@@ -192,6 +192,11 @@ class TestResult:
         assert given.motions[0].world is not None
         assert "taken to stand still" in caplog.text
 
+    def test_where_nobody_is_found_the_camera_does_not_matter(self, tmp_path, caplog) -> None:
+        nobody = replace(result(tmp_path), motions=[])
+        assert _in_world(nobody, CameraMotion("unknown"), False).motions == []
+        assert caplog.text == ""
+
     def test_people_who_lie_down_give_a_reason(self, tmp_path) -> None:
         given = result(tmp_path)
         blind = replace(given.motions[0], observed=np.zeros(30, bool))

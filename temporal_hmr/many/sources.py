@@ -12,6 +12,7 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.images import IMAGE_SUFFIXES
 
 LIST_SUFFIX = ".txt"
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://")
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +32,11 @@ def find_sources(words: Sequence[str]) -> list[Path]:
     path in each line (from that file's folder on; lines with # are comments), or a pattern that the
     shell left alone. A path at which there is nothing stays: opening it will say so.
 
-    Raises `InputError` for a folder with both videos and images, and for a list that cannot be
-    read or names nothing.
+    Raises `InputError` for an empty word, for an address of the net, for a folder with both videos
+    and images, and for a list that cannot be read or names nothing.
     """
+    if "" in words:
+        raise InputError("a SOURCE is empty, as a variable is that was never set: give its path")
     return _each_once(
         source
         for word in words
@@ -50,6 +53,8 @@ def _matches(pattern: str, folder: Path = Path()) -> list[Path]:
     """By name; the pattern itself where it exists as a path, or matches nothing."""
     if os.path.lexists(folder / pattern):
         return [folder / pattern]
+    if _ADDRESS.match(pattern):
+        raise InputError(f"{pattern} is an address: download the video first, and give the file")
     names = sorted(glob(pattern, root_dir=folder, recursive=True))
     return [folder / name for name in names or [pattern]]
 
@@ -90,10 +95,10 @@ def _videos_in(path: Path) -> list[Path]:
 
 
 def _each_once(sources: Iterator[Path]) -> list[Path]:
-    first: dict[Path, Path] = {}
+    first: dict[str, Path] = {}
     again: dict[Path, None] = {}
     for source in sources:
-        place = source.resolve()
+        place = os.path.realpath(source)
         if place in first:
             again[first[place]] = None
         first.setdefault(place, source)

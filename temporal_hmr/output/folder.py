@@ -29,7 +29,7 @@ def check_folder(folder: Path, source_sha256: str) -> None:
     results of another video (of the same name, perhaps), which we would not mix or overwrite.
     """
     try:
-        str(folder.resolve()).encode()
+        os.path.realpath(folder).encode()
     except UnicodeEncodeError:
         raise InputError(
             f"the path {str(folder)!r} is not valid UTF-8; choose another place with --output-dir"
