@@ -3,10 +3,11 @@
 Metres and seconds, y up. The camera stands at the origin and looks along -z, as it filmed; people
 are in front of it, at -z. Where the result has a world, everybody is in that, and the camera where
 it stands in it; people stand on the ground and feet rest there, which puts them a few pixels, and
-decimetres of depth, beside where the camera saw them. Each person is a skinned mesh on SMPL's 24 joints, `person_000_pelvis`
-and so on, at rest in SMPL's zero pose. Keys are at the presentation times of the frames: rotations
-of all joints, the place of the pelvis, and the weights of a few morph targets, which are SMPL's
-pose blend shapes (`correctives`). Following glTF's equations a reader gets the body's own vertices.
+decimetres of depth, beside where the camera saw them. Each person is a skinned mesh on SMPL's 24
+joints, `person_000_pelvis` and so on, at rest in SMPL's zero pose. Keys are at the presentation
+times of the frames: rotations of all joints, the place of the pelvis, and the weights of a few
+morph targets, which are SMPL's pose blend shapes (`correctives`). Following glTF's equations a
+reader gets the body's own vertices.
 
 A vertex may hang on more than four joints; then the larger four weights are in WEIGHTS_0 and the
 others in WEIGHTS_1, which some viewers (three.js) leave out, at a loss of 0.05 mm on average with
