@@ -299,7 +299,7 @@ def test_a_compiled_module_has_the_same_names_and_learns_the_same(
 
 def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
-    with pytest.raises(InputError, match=r"pip install tensorboard"):
+    with pytest.raises(InputError, match=r"run `pip install 'tensorboard>=2\.14'` \(the extra"):
         trained(tmp_path, tensorboard=True)
 
 
