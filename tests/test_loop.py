@@ -341,3 +341,10 @@ def test_shipped_configurations_are_valid(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml", TrainingConfig)
     lessons = [lesson.kind for lesson in config.lessons()]
     assert len(lessons) > 1 and lessons[-1] == "motion"
+
+
+def test_the_smoke_configuration_has_every_lesson() -> None:
+    config = load_config(CONFIGS / "smoke.yaml", TrainingConfig)
+    lessons = [lesson.folder for lesson in config.lessons()]
+    assert config.tokenizer_training is not None
+    assert lessons == ["readings", "context", "frames", "motion"]
