@@ -189,7 +189,8 @@ class TestFails:
         ("words", "said"),
         [
             (("--to", "fbx"), "invalid choice: 'fbx'"),
-            ((), "the following arguments are required: --to"),
+            (("--format", "glb"), "say what to write: --to glb"),
+            ((), "say what to write: --to glb bvh (--format is"),
             (("--to", "bvh", "--every", "0"), "'0' is not a positive whole number"),
             (("--to", "bvh", "--every", "2"), "--every does nothing without --to obj"),
             (("--to", "obj", "--unit", "m"), "--unit does nothing without --to bvh"),
