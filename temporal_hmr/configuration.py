@@ -57,7 +57,8 @@ def parse_config(values: object, kind: type[AnyConfig], source: str) -> AnyConfi
             problem = "is no setting" + (f" (did you mean {close[0]}?)" if close else "")
         elif "expected_tags" in (context := first.get("ctx", {})):
             problem = f"there is no {context['tag']!r}: choose among {context['expected_tags']}"
-        raise InputError(f"{source}: {'.'.join(path) or '(top level)'}: {problem}") from error
+        place = [".".join(path)] if path else []
+        raise InputError(": ".join([source, *place, problem])) from error
 
 
 def _place(location: tuple[int | str, ...], kind: type[BaseModel]) -> tuple[list[str], list[str]]:

@@ -36,6 +36,16 @@ def requirements() -> list[Requirement]:
     return applicable(lines) if lines is not None else recorded_requirements()
 
 
+def installation(extra: str) -> str:
+    """What to do where a package of an extra is missing, for clones and installed packages alike.
+
+    Such as "run `pip install 'ray>=2.9'` (the extra [ray] of temporal-hmr)".
+    """
+    packages = [f"'{each}'" for each in requirements() if each.extra == extra]
+    named = " ".join(packages) or f"'{DISTRIBUTION}[{extra}]'"
+    return f"run `pip install {named}` (the extra [{extra}] of {DISTRIBUTION})"
+
+
 def recorded_requirements() -> list[Requirement]:
     """What the installed record asks for; empty without one."""
     try:

@@ -112,12 +112,12 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
 def _check(options: Namespace) -> None:
     if options.result is None:
         raise InputError("name the result folder, before the corrections: edit FOLDER --drop 3")
+    if options.side_view and options.render is None:
+        raise InputError("--side-view goes with --render, which draws overlay.mp4 anew: say both")
     if not (options.steps or options.list or options.render):
         raise InputError(
             "say what to correct (--drop, --rename, --merge, --split, --swap), or --list"
         )
-    if options.side_view and options.render is None:
-        raise InputError("--side-view does nothing without --render")
     if options.prefer and not any(kind == "merge" for kind, _ in options.steps):
         raise InputError("--prefer does nothing without --merge")
     if options.output_dir and not options.steps:

@@ -53,9 +53,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         metavar="RESULT",
         help="result folder, one npz of it, or a file of WHAM, VIBE, GVHMR or PHALP",
     )
-    add(
-        "--to", nargs="+", choices=FORMATS, required=True, metavar="FORMAT", help=", ".join(FORMATS)
-    )
+    add("--to", nargs="+", choices=FORMATS, metavar="FORMAT", help=", ".join(FORMATS))
     add("-o", "--output-dir", type=Path, metavar="FOLDER", help="(RESULT/export)")
     add("--every", type=_count, metavar="N", help="of obj: write every N-th frame (1)")
     add("--unit", choices=UNITS, help="of bvh: unit of length (cm)")
@@ -72,6 +70,9 @@ def _count(text: str) -> int:
 
 
 def _check(options: Namespace) -> None:
+    if options.to is None:
+        meant = options.format if options.format in FORMATS else "glb bvh"
+        raise InputError(f"say what to write: --to {meant} (--format is whose file RESULT is)")
     if options.fps is not None and not 0 < options.fps < math.inf:
         raise InputError(f"--fps takes a positive number of frames per second, not {options.fps:g}")
     for option, format in (("every", "obj"), ("unit", "bvh")):

@@ -30,6 +30,8 @@ class Followed:
     """Their presentation times in seconds."""
     cuts: Int[ndarray, "C"]
     """Numbers of the frames that begin another shot."""
+    people_in_frames: Int[ndarray, "N"]
+    """How many were seen in each frame, whether they could be followed or not."""
 
 
 def follow(
@@ -47,7 +49,7 @@ def follow(
     that the frames are of is given and the detector is one that can (`people.backwards`).
     """
     tracker, seeing = Tracker(), RecalledPeople(detector, journal)
-    numbers, times, cuts = array("q"), array("d"), array("q")
+    numbers, times, cuts, counts = array("q"), array("d"), array("q"), array("q")
     with Ahead(_in_shots(frames)) as coming:
         for frame, begins_shot, people in seeing.seen(coming):
             if begins_shot:
@@ -58,12 +60,13 @@ def follow(
                 watch.add(frame, np.array([person.box for person in people]).reshape(-1, 4))
             numbers.append(frame.index)
             times.append(frame.time)
+            counts.append(len(people))
     looked_at, at, begun = (np.array(each) for each in (numbers, times, cuts))
     folder = None if journal is None else journal.folder
     tracks = tracker.tracks(folder)
     if clip is not None and isinstance(detector, BodyReader):
         tracks = follow_back(tracks, clip, (looked_at, at), begun, detector, folder)
-    return Followed(tracks, looked_at, at, begun)
+    return Followed(tracks, looked_at, at, begun, np.array(counts))
 
 
 def _in_shots(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:

@@ -32,6 +32,7 @@ from temporal_hmr.confidence import Seen, joint_confidence, seconds_away
 from temporal_hmr.crops import readable
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.hmr import Hmr, PosedBody
+from temporal_hmr.models.hmr_config import HmrConfig
 from temporal_hmr.motion import BodyMotion, Person2D
 from temporal_hmr.people.tracker import Tracker, TrackerSettings
 from temporal_hmr.recover import body_of, on_body
@@ -116,7 +117,7 @@ class OnlineRecovery:
         """Raises `InputError` for a model that looks at images, a body it cannot be used with, and
         a delay that its window has no room for.
         """
-        check_delay(model, settings)
+        check_delay(model.config, settings)
         trained = body_of(model, body)
         device = next(model.parameters()).device
         posed = PosedBody(copy.deepcopy(trained)).to(device)
@@ -337,12 +338,12 @@ class OnlinePeople:
         return bodies
 
 
-def check_delay(model: Hmr, settings: OnlineSettings) -> None:
+def check_delay(config: HmrConfig, settings: OnlineSettings) -> None:
     """Raise `InputError` for a model that looks at images, or a delay that it has no room for."""
-    if model.config.image_side() is not None:
+    if config.image_side() is not None:
         raise InputError("these weights look at images: frame by frame, only keypoints serve")
     # The frame before the one that is given is in the window too.
-    most = max(model.config.window - 2, 0)
+    most = max(config.window - 2, 0)
     if not 0 <= settings.delay <= most:
         raise InputError(f"the delay takes 0 to {most} frames here, not {settings.delay}")
 

@@ -54,17 +54,24 @@ def default_weights() -> Path:
     return Path(str(files("temporal_hmr"))) / "assets" / "default.safetensors"
 
 
+def model_config(weights: Path | None) -> HmrConfig:
+    """What a model is, told without loading it; None is the one that comes with the package.
+
+    Raises `InputError` if the file is missing or not ours.
+    """
+    return read_config(weights or default_weights(), CHECKPOINT_KIND, HmrConfig)
+
+
 def load_model(weights: Path | None, device: torch.device, light: bool = False) -> Hmr:
     """A trained model ready for inference; None loads the one that comes with the package.
 
     A `light` one leaves it at its first guess. Raises `InputError` if the file is missing, not
     ours, or does not match its own settings, and if the model makes no first guess.
     """
-    path = default_weights() if weights is None else weights
-    config = read_config(path, CHECKPOINT_KIND, HmrConfig)
+    config = model_config(weights)
     with Unfilled():
         model = Hmr(config)
-    load_weights(model, path)
+    load_weights(model, weights or default_weights())
     if light:
         model.make_light()
     return model.to(device).eval().requires_grad_(False)

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _watch(number: int, options: Namespace) -> None:
     from temporal_hmr.cameras import camera_frames
 
+    if options.delay is not None:
+        _check_delay(options)
     frames = camera_frames(number)
     next(frames)  # whether there is a camera shows before anything heavy is loaded
     from temporal_hmr.eyes import choose_eyes
@@ -65,12 +67,20 @@ def _watch(number: int, options: Namespace) -> None:
 
     model, body = check_settings(_settings(options))
     settings = OnlineSettings(delay=options.delay or 0)
-    check_delay(model, settings)
+    check_delay(model.config, settings)
     # A second reading would come late.
     eyes = choose_eyes(options.detector, options.detector_weights, mirrored=False)
     with eyes.open(next(model.parameters()).device) as detector:
         seer = Seer(detector, model, body, settings, options.focal)
         watch(seer, frames, window())
+
+
+def _check_delay(options: Namespace) -> None:
+    """Refuse what the model has no room for; needs neither a camera nor the loaded model."""
+    from temporal_hmr.online import OnlineSettings, check_delay
+    from temporal_hmr.recover import model_config
+
+    check_delay(model_config(options.weights), OnlineSettings(delay=options.delay))
 
 
 def _words(options: Namespace) -> list[str]:

@@ -16,7 +16,7 @@ from temporal_hmr.body.load import load_body
 from temporal_hmr.body.model import BodyModel
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import digest, file_hash
-from temporal_hmr.command_line import Stage, nearest
+from temporal_hmr.command_line import Stage, counted, nearest
 from temporal_hmr.device import choose_device
 from temporal_hmr.errors import InputError
 from temporal_hmr.eyes import EYES, Eyes, choose_eyes
@@ -28,6 +28,7 @@ from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.output.npz import Provenance, package_version
 from temporal_hmr.output.work import Work
+from temporal_hmr.people.tracker import TrackerSettings
 from temporal_hmr.recover import body_of, default_weights, load_model, recover
 from temporal_hmr.reprojection import Reprojection
 from temporal_hmr.threads import one_thread
@@ -185,7 +186,7 @@ def run_job(job: TrackJob, work: Work | None = None) -> TrackResult:
     chosen = choose_people(followed.tracks, job.person)
     motions = _recover(job, chosen, work)
     if not motions:
-        _log.warning("nobody was found in %s", job.provenance.source)
+        _log.warning("%s", _why_nobody(followed, job.provenance.source))
     result = TrackResult(
         motions,
         job.pictures(),
@@ -200,6 +201,19 @@ def run_job(job: TrackJob, work: Work | None = None) -> TrackResult:
         damaged=job.clip.damaged,
     )
     return result if watch is None else _in_world(result, watch.told(), job.foot_lock)
+
+
+def _why_nobody(followed: Followed, source: str) -> str:
+    """Whether nobody was seen, or nobody for long enough."""
+    counts = followed.people_in_frames
+    if not counts.any():
+        return f"nobody was found in {source}"
+    return (
+        f"nobody was found in {source} for long enough to be followed: "
+        f"{counted(int(counts.sum()), 'person')} in {(counts > 0).sum()} of "
+        f"{counted(len(counts), 'frame')}, and {TrackerSettings().least_seen:g} s or half of all "
+        "frames are needed"
+    )
 
 
 def _recover(job: TrackJob, tracks: list[Track], work: Work | None) -> list[BodyMotion]:

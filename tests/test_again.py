@@ -277,6 +277,13 @@ class TestLive:
         assert leave(0, "--weights", weights) == 2
         assert capsys.readouterr().err == "error: camera 0 gives no picture\n"
 
+    def test_a_delay_without_room_is_told_before_a_camera_is_asked_for(
+        self, weights, monkeypatch, capsys
+    ) -> None:
+        monkeypatch.setattr(cameras, "camera_frames", Blind)
+        assert leave(0, "--weights", weights, "--delay", 400) == 2
+        assert "the delay takes 0 to 2 frames here, not 400" in capsys.readouterr().err
+
     def test_bodies_may_be_late(self, weights, monkeypatch, capsys) -> None:
         monkeypatch.setattr(DETECTOR, FakeDetector)
         noise = np.random.default_rng(0).integers(0, 90, (8, HEIGHT, WIDTH, 3), np.uint8)

@@ -129,7 +129,7 @@ class TestStatus:
             (["GOOD", "--set", "jiter_fail=3"], "--set: jiter_fail: is no setting (did you mean"),
             (["GOOD", "--set", "jitter_fail"], "--set takes NAME=VALUE"),
             (["GOOD", "--set", "jitter_fail=x"], "jitter_fail: Input should be a valid number"),
-            (["GOOD", "--set", "jitter_fail=1"], "jitter_warn (40) must not be above"),
+            (["GOOD", "--set", "jitter_fail=1"], "--set: jitter_warn (40) must not be above"),
             (["GOOD", "--fps", "0"], "--fps takes a positive number"),
             (["GOOD", "--body", "nowhere.pkl"], "nowhere.pkl does not exist"),
             (["GOOD", "--json", "no/where.json"], "cannot write no/where.json"),

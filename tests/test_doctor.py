@@ -211,6 +211,13 @@ class TestVersions:
         assert found[0].level == "ok"
         assert "otherwise than tested: einops 9.9 (0.8." in found[0].message
 
+    def test_an_extra_is_named_with_its_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        told = dependencies.installation("train")
+        assert told == "run `pip install 'tensorboard>=2.14'` (the extra [train] of temporal-hmr)"
+        assert all(name in dependencies.installation("onnx") for name in ("onnxruntime", "dtypes"))
+        monkeypatch.setattr(dependencies, "packaging_requirements", lambda: None)
+        assert "`pip install 'temporal-hmr[train]'`" in dependencies.installation("train")
+
     def test_without_packaging_versions_are_left_alone(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -330,30 +330,33 @@ class TestConversion:
         assert [file.name for file in tmp_path.iterdir()] == ["SMPL_MALE.npz"]
 
     def test_two_of_a_gender_keep_their_own_names(self) -> None:
-        taken: set[str] = set()
-        found = {"gender": "male"}
-        orders = [
-            json.loads(bodies._order(Answer(name, found), Path("out"), taken))
-            for name in ("a/basicmodel_m_v1.0.0.pkl", "a/basicmodel_m_v1.1.0.pkl")
-        ]
-        assert [order["name"] for order in orders] == ["SMPL_MALE", "basicmodel_m_v1.1.0"]
+        taken: list[str] = []
+        for name in ("a/basicmodel_m_v1.0.0.pkl", "a/basicmodel_m_v1.1.0.pkl"):
+            taken.append(bodies._name(Answer(name, {"gender": "male"}), taken))
+        assert taken == ["SMPL_MALE", "basicmodel_m_v1.1.0"]
 
-    def test_copies_are_converted_once(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_copies_are_converted_once_in_whatever_format(
+        self, old: Path, male: Arrays, tmp_path: Path, quick: None
     ) -> None:
-        asked: list[str] = []
+        (tmp_path / "in" / "smpl").mkdir(parents=True)
+        for name in ("SMPL_MALE.pkl", "copy.pkl"):
+            shutil.copyfile(old, tmp_path / "in" / "smpl" / name)
+        np.savez(tmp_path / "in" / "SMPL_MALE.npz", allow_pickle=False, **male)
+        findings = told(tmp_path / "in", out=tmp_path / "out")
+        assert [finding.level for finding in findings] == ["ok"] * 5
 
-        def answered(probe: str, items: list[str], patience: float) -> Iterator[Answer]:
-            asked.extend(items)
-            yield from ()
-
-        monkeypatch.setattr(bodies, "ask", answered)
-        found = [
-            Answer(f"{place}/m.pkl", {"sha256": hash_, "gender": "male"})
-            for place, hash_ in (("a", "12"), ("b", "34"), ("c", "12"))
-        ]
-        assert list(bodies._convert(found, tmp_path, 1.0)) == []
-        assert [json.loads(order)["source"] for order in asked] == ["a/m.pkl", "b/m.pkl"]
+    def test_two_bodies_of_one_name_are_told_of(
+        self, male: Arrays, tmp_path: Path, quick: None
+    ) -> None:
+        for place, size in (("a", 1.0), ("b", 1.01)):
+            (tmp_path / place).mkdir()
+            arrays = male | {"shapedirs": size * male["shapedirs"]}
+            np.savez(tmp_path / place / "SMPL_MALE.npz", allow_pickle=False, **arrays)
+        first, second = (str(tmp_path / place / "SMPL_MALE.npz") for place in "ab")
+        *_, refused, done = told(tmp_path, out=tmp_path / "out")
+        assert done.level == "ok" and done.details["source"] == first
+        assert refused.level == "error" and refused.details["source"] == second
+        assert f"{first} is another body, which becomes SMPL_MALE too" in refused.message
 
     def test_what_is_no_smpl_is_not_converted(self, tmp_path: Path, quick: None) -> None:
         np.savez_compressed(tmp_path / "MANO.npz", **headers(778, 16, 135, 10))

@@ -165,6 +165,15 @@ class TestStale:
         ):
             assert f"anew: python -m {command}\n" in out
 
+    def test_of_exports_only_what_goes_is_told_to_be_gone(self, result, capsys) -> None:
+        (result / "made").mkdir()
+        (result / "made" / "all.glb").write_bytes(b"glb")
+        publish(result / "made", result / "export", Manifest("walk", "", (), {"glb": ["all.glb"]}))
+        (result / "export" / "mine.txt").write_text("the user's own")
+        assert edit(result, "--drop", "1") == 0
+        assert "the export (glb) was of the former result and is gone;" in capsys.readouterr().out
+        assert [path.name for path in (result / "export").iterdir()] == ["mine.txt"]
+
     def test_a_page_of_somebody_elses_stays(self, result) -> None:
         (result / PAGE).write_text("<html>mine</html>")
         assert edit(result, "--drop", "1") == 0

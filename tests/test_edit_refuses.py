@@ -96,6 +96,7 @@ class TestRefuses:
         ("words", "said"),
         [
             ((), "say what to correct"),
+            (("--side-view",), "--side-view goes with --render"),
             (("--drop", "9"), "the people in this result are 0, 1, 2"),
             (("--merge", "0", "1"), "both seen from 0.00 to 0.12 s (frames 0 to 3), from 0.24"),
             (("--prefer", "surer", "--drop", "1"), "does nothing without --merge"),

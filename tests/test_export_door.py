@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from exported_people import toy_body
 from interchange_files import dump, wham_contents
-from numpy import arange
+from numpy import arange, eye
 from result_motions import make_motion
 
 from temporal_hmr.checks import reading
@@ -16,6 +17,7 @@ from temporal_hmr.command_line import run_door
 from temporal_hmr.export import main
 from temporal_hmr.interchange.files import read_predictions
 from temporal_hmr.interchange.folder import read_folder
+from temporal_hmr.motion import BodyMotion, InWorld
 from temporal_hmr.output import export
 from temporal_hmr.output.export import ExportSettings, export_is_current, export_result
 from temporal_hmr.output.folder import write_results
@@ -42,8 +44,12 @@ ALL = {
 
 def track(folder: Path, people: int, frames: int = 4, source: str = "ab" * 32) -> Path:
     """What tracking leaves."""
+    return write([make_motion(frames, n) for n in range(people)], folder, source)
+
+
+def write(motions: list[BodyMotion], folder: Path, source: str = "ab" * 32) -> Path:
     provenance = Provenance("walk.mp4", source, "open", "CC0", "w.safetensors", "cd" * 32, "0.0")
-    write_results(folder, [make_motion(frames, n) for n in range(people)], {}, provenance)
+    write_results(folder, motions, {}, provenance)
     return folder
 
 
@@ -78,7 +84,16 @@ class TestWrites:
         named = {Path(line).relative_to(result / "export") for line in shown.out.split()}
         assert Path("people.glb") in named and Path("obj/person_000") in named
         assert "zero in amass, wham, vibe, gvhmr" in shown.err
-        assert "has no world (track --static-camera finds one)" in shown.err
+        assert shown.err.count("no world") == 1
+        assert "2 of 2 people have no world in bvh, amass, wham, gvhmr, glb, obj:" in shown.err
+
+    def test_nothing_is_said_of_a_world_that_is_there(self, tmp_path, capsys) -> None:
+        world = InWorld(make_motion(4).smpl, eye(4), {})
+        result = write([replace(make_motion(4), world=world), make_motion(4, 1)], tmp_path / "walk")
+        assert status(result / "person_000.npz", "--to", *FORMATS) == 0
+        assert "no world" not in capsys.readouterr().err
+        assert status(result, "--to", "vibe", "amass") == 0
+        assert "1 of 2 people have no world in amass:" in capsys.readouterr().err
 
     def test_the_table_of_formats_is_whole(self) -> None:
         assert set(export._WRITERS) == set(FORMATS)
@@ -174,7 +189,8 @@ class TestFails:
         ("words", "said"),
         [
             (("--to", "fbx"), "invalid choice: 'fbx'"),
-            ((), "the following arguments are required: --to"),
+            (("--format", "glb"), "say what to write: --to glb"),
+            ((), "say what to write: --to glb bvh (--format is"),
             (("--to", "bvh", "--every", "0"), "'0' is not a positive whole number"),
             (("--to", "bvh", "--every", "2"), "--every does nothing without --to obj"),
             (("--to", "obj", "--unit", "m"), "--unit does nothing without --to bvh"),
@@ -203,8 +219,8 @@ class TestFails:
     def test_a_place_that_cannot_be_written_to(self, result, tmp_path, capsys) -> None:
         (tmp_path / "file").write_text("")
         assert status(result, "--to", "obj", "-o", tmp_path / "file" / "out") == 2
-        err = capsys.readouterr().err
-        assert "cannot write to" in err and err.count("\n") == 1
+        *_, error = capsys.readouterr().err.splitlines()
+        assert error.startswith("error: ") and "cannot write to" in error
 
     def test_as_a_program(self, result) -> None:
         words = [sys.executable, "-m", "temporal_hmr", "export", str(result), "--to", "gbl"]

@@ -153,6 +153,15 @@ class TestReads:
             assert np.allclose(told, distortion)
             assert given.lens is None or not any(given.lens.coefficients[4:])
 
+    @pytest.mark.parametrize(("x", "y", "told"), [(45, 70, 0), (23, 70, 1), (45, 97, 1)])
+    def test_a_principal_point_far_from_the_middle_is_told_of(
+        self, clip, caplog: pytest.LogCaptureFixture, x: int, y: int, told: int
+    ) -> None:
+        """As where a landscape calibration is given for a portrait video."""
+        read_camera(f"150,160,{x},{y}", clip)
+        assert len(caplog.messages) == told
+        assert all(f"{x},{y} of fx,fy,cx,cy lies far" in line for line in caplog.messages)
+
     def test_of_several_cameras_that_of_the_video(self, clip, tmp_path) -> None:
         lines = (
             f"1 PINHOLE {WIDTH} {HEIGHT} 90 90 40 60",

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -84,6 +85,23 @@ class TestSameBodiesAsFromTheDetector:
             assert np.allclose(motion.keypoints[2][:17], person.keypoints[:17])
             assert not motion.keypoints[:, 17:].any()
             assert torch.isfinite(motion.smpl.transl).all()
+
+
+class TestOneFrameOfOpenpose:
+    def test_of_a_longer_clip_it_is_told_to_be_too_short(
+        self, clip, weights, seen, tmp_path, caplog
+    ) -> None:
+        file = openpose(tmp_path / "op", seen) / "walk4_000000000002_keypoints.json"
+        assert tracked(clip, weights, file).motions == []
+        (told,) = caplog.messages
+        assert "long enough to be followed: 2 people in 1 of 6 frames, and 0.25 s or half" in told
+
+    def test_of_one_image_it_gives_everybody(self, clip, weights, seen, tmp_path) -> None:
+        (tmp_path / "one").mkdir()
+        cv2.imwrite(str(tmp_path / "one" / "a.png"), next(iter(clip)).image)
+        file = openpose(tmp_path / "op", seen[:1]) / "walk4_000000000000_keypoints.json"
+        result = track_video(tmp_path / "one", TrackSettings(weights=weights, keypoints=file))
+        assert [len(motion) for motion in result.motions] == [1, 1]
 
 
 def people_in(path: Path, clip: Clip) -> dict[int, list[Person2D]]:

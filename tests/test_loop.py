@@ -299,7 +299,7 @@ def test_a_compiled_module_has_the_same_names_and_learns_the_same(
 
 def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
-    with pytest.raises(InputError, match=r"pip install tensorboard"):
+    with pytest.raises(InputError, match=r"run `pip install 'tensorboard>=2\.14'` \(the extra"):
         trained(tmp_path, tensorboard=True)
 
 
@@ -341,3 +341,10 @@ def test_shipped_configurations_are_valid(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml", TrainingConfig)
     lessons = [lesson.kind for lesson in config.lessons()]
     assert len(lessons) > 1 and lessons[-1] == "motion"
+
+
+def test_the_smoke_configuration_has_every_lesson() -> None:
+    config = load_config(CONFIGS / "smoke.yaml", TrainingConfig)
+    lessons = [lesson.folder for lesson in config.lessons()]
+    assert config.tokenizer_training is not None
+    assert lessons == ["readings", "context", "frames", "motion"]

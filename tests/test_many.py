@@ -151,7 +151,7 @@ class TestRun:
         (["a.mp4", "--ray", "local", "--ray-gpus", "1.5"], "--ray-gpus takes a share"),
         (["a.mp4", "--ray", "local", "--ray-gpus", "nan"], "--ray-gpus takes a share"),
         (["a.mp4", "--ray", "local", "--device", "cuda"], "needs --ray-gpus above 0"),
-        (["a.mp4", "--ray", "local"], "run `pip install ray`"),
+        (["a.mp4", "--ray", "local"], "`pip install 'ray>=2.9'` (the extra [ray] of"),
     ],
 )
 def test_ray_options_are_refused_in_one_line(words, said, monkeypatch, tmp_path, capsys) -> None:

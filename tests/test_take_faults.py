@@ -220,3 +220,12 @@ def test_training_takes_are_cut_and_held_out_ones_stay_as_they_are() -> None:
     broken = replace(broken, translation=torch.where(torch.arange(20)[:, None] < 10, 0.0, 9.0))
     with pytest.raises(InputError, match="nothing to train on"):
         split_subjects([broken, other], {"02"}, ())
+
+
+def test_a_subject_to_ignore_need_not_be_there(caplog: pytest.LogCaptureFixture) -> None:
+    take = walking()
+    other = replace(take, subject="02")
+    assert [len(part) for part in split_subjects([take, other], {"02"}, {"07"}, "mocap.")] == [1, 1]
+    assert caplog.messages == ["mocap.ignored: there is no subject 07 in the data"]
+    with pytest.raises(InputError, match=r"mocap\.held_out leaves .* subjects 01, 02 in"):
+        split_subjects([take, other], (), {"07"}, "mocap.")

@@ -128,7 +128,8 @@ def test_mistakes_name_file_and_field(folder: Path, old: str, new: str, said: st
 
 def test_an_unknown_subject_is_named(folder: Path, capsys) -> None:
     assert leave(folder, CONFIG.replace("[b]", "[zz]"), run="other") == 2
-    assert "no subject zz to leave out; it has a, b" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "no subject zz to judge by; it has a, b: name some" in err and " as held_out in" in err
 
 
 def test_settings_of_a_model_beside_those_of_a_tokenizer(folder: Path, capsys) -> None:

@@ -96,7 +96,7 @@ def test_what_does_not_load_leaves_nothing_behind(eye_folder: Path, tmp_path: Pa
 
 def test_without_transformers_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(InputError, match=r'pip install "transformers>=4\.48"'):
+    with pytest.raises(InputError, match=r"'transformers>=4\.48'` \(the extra \[vit\] of"):
         choose_eyes("vitpose")
 
 

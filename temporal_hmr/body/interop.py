@@ -1,5 +1,7 @@
 """Our bodies as the `smplx` package's, for tools that expect one."""
 
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,10 +54,12 @@ def as_smplx(body: BodyModel, batch_size: int = 1) -> "smplx.SMPL":
         "weights": body.weights.numpy(),
         "kintree_table": parents,
     }
-    return smplx.SMPL(
-        "",
-        data_struct=Struct(**arrays),
-        vertex_ids={theirs: body.landmarks[ours] for theirs, ours in _SMPLX_NAMES.items()},
-        dtype=body.v_template.dtype,
-        batch_size=batch_size,
-    )
+    # It prints a warning of bodies with fewer shape coefficients than 300.
+    with redirect_stdout(StringIO()):
+        return smplx.SMPL(
+            "",
+            data_struct=Struct(**arrays),
+            vertex_ids={theirs: body.landmarks[ours] for theirs, ours in _SMPLX_NAMES.items()},
+            dtype=body.v_template.dtype,
+            batch_size=batch_size,
+        )

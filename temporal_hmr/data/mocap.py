@@ -5,6 +5,7 @@ frame rate. The body may be SMPL (24 joints), SMPL-H (52) or SMPL-X (55): their 
 the same; we leave the hands at rest.
 """
 
+import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ __all__ = [
     "split_subjects",
 ]
 
+_log = logging.getLogger(__name__)
 _BODY_JOINTS = 22
 _POSE_WIDTHS = {72: "SMPL", 156: "SMPL-H", 165: "SMPL-X"}
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")
@@ -44,27 +46,36 @@ _COLLARS = (("left_collar", "left_shoulder", 1.0), ("right_collar", "right_shoul
 
 
 def split_subjects(
-    takes: Sequence[MocapTake], held_out: Collection[str], ignored: Collection[str]
+    takes: Sequence[MocapTake],
+    held_out: Collection[str],
+    ignored: Collection[str],
+    settings: str = "",
 ) -> tuple[list[MocapTake], list[MocapTake]]:
     """Takes to train on and takes to evaluate on: whole subjects, none on both sides.
 
     Faults of capture are cut out of the former (`sound_pieces`); the latter stay as they are, so
-    that figures compare. Raises `InputError` for a subject that the data lacks, or if one side
-    stays empty.
+    that figures compare. `settings` is what stands before the names of both in a configuration.
+    Raises `InputError` for a held-out subject that the data lacks, or if one side stays empty.
     """
     aside = {*held_out, *ignored}
     subjects = {take.subject for take in takes}
-    if unknown := aside - subjects:
+    if unknown := set(held_out) - subjects:
         raise InputError(
-            f"the data has no subject {min(unknown)} to leave out; "
-            f"it has {', '.join(sorted(subjects))}"
+            f"the data has no subject {min(unknown)} to judge by; it has "
+            f"{', '.join(sorted(subjects))}: name some of these (folders' names) as "
+            f"{settings}held_out in the configuration, and who is for neither as {settings}ignored"
         )
+    for absent in sorted(set(ignored) - subjects):
+        _log.warning("%signored: there is no subject %s in the data", settings, absent)
     training = [
         piece for take in takes if take.subject not in aside for piece in sound_pieces(take)
     ]
     evaluation = [take for take in takes if take.subject in held_out]
     if not training or not evaluation:
-        raise InputError("held_out leaves nothing to train on, or nothing to evaluate on")
+        raise InputError(
+            f"{settings}held_out leaves nothing to train on, or nothing to evaluate on: name some "
+            f"of the subjects {', '.join(sorted(subjects))} in the configuration, and not all"
+        )
     return training, evaluation
 
 

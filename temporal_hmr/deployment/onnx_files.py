@@ -12,6 +12,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor, nn
 
+from temporal_hmr.dependencies import installation
 from temporal_hmr.deployment.plain_model import INPUTS, OUTPUTS
 from temporal_hmr.errors import InputError
 
@@ -28,8 +29,7 @@ def require_onnx() -> None:
             import_module(name)
         except ImportError as error:
             raise InputError(
-                f"exporting a model needs {name} ({error}): "
-                "pip install 'onnx<1.18' onnxruntime ml-dtypes"
+                f"exporting a model needs {name} ({error}): {installation('onnx')}"
             ) from error
 
 

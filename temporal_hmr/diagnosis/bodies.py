@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,21 @@ def _convert(usable: Sequence[Answer], folder: Path, patience: float) -> Iterato
     if not usable:
         yield error("convert", "there is no SMPL file to convert: name one, or its folder")
         return
-    taken: set[str] = set()
     distinct: dict[str, Answer] = {}
     for answer in usable:
         distinct.setdefault(answer.value["sha256"], answer)
-    orders = [_order(answer, folder, taken) for answer in distinct.values()]
+    named: dict[str, Answer] = {}
+    for answer in distinct.values():
+        name = _name(answer, named)
+        other = named.setdefault(name, answer)
+        if other is not answer:
+            yield error(
+                "convert",
+                f"{answer.item} was not converted: {other.item} is another body, which becomes "
+                f"{name} too: rename one of the files",
+                source=answer.item,
+            )
+    orders = [_order(answer, folder, name) for name, answer in named.items()]
     for answer in ask("convert", orders, patience):
         source = json.loads(answer.item)["source"]
         if not answer.went_well:
@@ -151,12 +161,15 @@ def _convert(usable: Sequence[Answer], folder: Path, patience: float) -> Iterato
         )
 
 
-def _order(answer: Answer, folder: Path, taken: set[str]) -> str:
-    """One conversion; a second body of a gender keeps its own name."""
+def _name(answer: Answer, taken: Container[str]) -> str:
+    """Of the converted body; a second one of a gender keeps its own name."""
+    gender, own = answer.value["gender"], Path(answer.item).stem
+    usual = f"SMPL_{gender.upper()}" if gender else own
+    return own if usual in taken else usual
+
+
+def _order(answer: Answer, folder: Path, name: str) -> str:
+    """One conversion."""
     gender = answer.value["gender"]
-    name = f"SMPL_{gender.upper()}" if gender else Path(answer.item).stem
-    if name in taken:
-        name = Path(answer.item).stem
-    taken.add(name)
     told = {"source": answer.item, "folder": str(folder), "name": name, "gender": gender}
     return json.dumps(told)

@@ -1,5 +1,6 @@
 """Whose body a file holds, told by its content: its name and suffix are only compared with that."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from numpy import ndarray
 
 from temporal_hmr.archive import read_arrays
 from temporal_hmr.body.load import SMPL_LANDMARKS, SMPL_VERTICES, load_body
-from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.diagnosis.file_kinds import file_kind
 from temporal_hmr.errors import InputError
 from temporal_hmr.pickles import Unread, load_pickle
@@ -35,7 +35,8 @@ _FAMILIES = {
 }
 """By numbers of joints and vertices."""
 _SMPL_POSEDIRS, _STAR_POSEDIRS = 207, 93
-_TEMPLATES = ("v_template", "weights", "shapedirs", "posedirs", "J_regressor", "f", "gender")
+_ARRAYS = ("v_template", "weights", "shapedirs", "posedirs", "J_regressor", "f")
+_TEMPLATES = (*_ARRAYS, "gender")
 _MIRRORED = (("left_ear", "right_ear"), ("left_heel", "right_heel"), ("left_eye", "right_eye"))
 
 
@@ -58,7 +59,7 @@ class BodyFile:
     """What tells it."""
     gender_sure: bool = False
     sha256: str = ""
-    """Of a body of SMPL's format: copies have the same."""
+    """Of the arrays of a body of SMPL's format, in single precision: the same in every file."""
     chumpy: bool = False
     """Whether it is a pickle that others need chumpy to read."""
     fault: str = ""
@@ -127,7 +128,7 @@ def _described(path: Path, kind: str, contents: Mapping[Any, Any]) -> BodyFile:
             fault=_refusal(path, kind)
             or "its vertices are not numbered as SMPL's, so its keypoints would be elsewhere",
         )
-    common = _with(common, sha256=file_hash(path))
+    common = _with(common, sha256=_arrays_hash(contents))
     gender, by, sure = _gender(contents) if family == "SMPL" else ("", "", False)
     return _with(
         common,
@@ -206,15 +207,29 @@ def _gender(contents: Mapping[Any, Any]) -> tuple[str, str, bool]:
     return nearest, by, distances[nearest] <= _SURE
 
 
+def _arrays_hash(contents: Mapping[Any, Any]) -> str:
+    hashed = hashlib.sha256()
+    for key in _ARRAYS:
+        array = _numbers(contents, key)
+        if array is not None:
+            hashed.update(f"{key} {array.shape}".encode())
+            hashed.update(array.astype(np.float32).tobytes())
+    return hashed.hexdigest()
+
+
 def _floats(contents: Mapping[Any, Any], key: str) -> ndarray | None:
     """None unless it is a matrix of numbers."""
+    array = _numbers(contents, key)
+    return None if array is None or array.ndim != 2 else array.astype(np.float64)
+
+
+def _numbers(contents: Mapping[Any, Any], key: str) -> ndarray | None:
+    """None unless it is an array of numbers."""
     value = contents.get(key)
     if value is None or isinstance(value, Unread):
         return None
     dense = value.toarray() if hasattr(value, "toarray") else np.asarray(value)
-    if dense.dtype.kind not in "fiu" or dense.ndim != 2:
-        return None
-    return dense.astype(np.float64)
+    return dense if dense.dtype.kind in "fiu" else None
 
 
 def _refusal(path: Path, kind: str) -> str:

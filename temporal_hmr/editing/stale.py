@@ -12,7 +12,7 @@ _DOOR = ("python", "-m")
 
 
 def outdated(folder: Path, result: Result) -> list[tuple[str, list[str]]]:
-    """What there is of it in the folder, and the command that makes each anew.
+    """What there is of it in the folder, in words, and the command that makes each anew.
 
     `result` is the former one.
     """
@@ -25,7 +25,9 @@ def outdated(folder: Path, result: Result) -> list[tuple[str, list[str]]]:
         found.append((OVERLAY, [*_DOOR, "temporal_hmr.edit", name, "--render", *video, *side]))
     formats = list(read_manifest(folder / EXPORTS).files)
     if formats:
-        found.append((f"{EXPORTS}/", [*_DOOR, "temporal_hmr.export", name, "--to", *formats]))
+        # Not the folder: it stays where something else is in it.
+        exports = f"the export ({', '.join(formats)})"
+        found.append((exports, [*_DOOR, "temporal_hmr.export", name, "--to", *formats]))
     if is_page(folder / PAGE):
         found.append((PAGE, [*_DOOR, "temporal_hmr.view", name]))
     return found

@@ -1,5 +1,6 @@
 """The camera that filmed a video, as its user gives it: numbers, or a file of a calibration."""
 
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from temporal_hmr.video import Clip
 
 _ASPECT_TOLERANCE = 0.01
 """Of the ratio of width to height: sizes are whole pixels, and codecs like multiples of 16."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,4 +122,10 @@ def _check(camera: Camera, name: str) -> None:
         raise InputError(
             f"the principal point {x:g},{y:g} of {name} lies outside the picture of "
             f"{camera.width} x {camera.height} pixels: give the camera at the size of the video"
+        )
+    if max(abs(x / camera.width - 0.5), abs(y / camera.height - 0.5)) > 0.25:
+        _log.warning(
+            "the principal point %g,%g of %s lies far from the middle of the picture of %d x %d "
+            "pixels: is it of this video, uncropped and turned as it is?",
+            *(x, y, name, camera.width, camera.height),
         )

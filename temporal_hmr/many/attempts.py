@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from temporal_hmr.dependencies import installation
 from temporal_hmr.errors import InputError
 
 Item = TypeVar("Item")
@@ -165,7 +166,7 @@ def _connected(cluster: Cluster) -> Any:
     try:
         import ray.exceptions
     except ImportError:
-        raise InputError("--ray needs Ray: run `pip install ray`") from None
+        raise InputError(f"--ray needs Ray: {installation('ray')}") from None
     address = cluster.address
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS") or address

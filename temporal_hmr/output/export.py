@@ -22,8 +22,8 @@ from temporal_hmr.output.partial import partial_folder
 ASSUMED_FPS = 30.0
 _SMPL_SHAPES = ("amass", "wham", "vibe", "gvhmr")
 """Formats that speak of SMPL's shape coefficients."""
-_WORLDS = ("wham", "gvhmr")
-"""Formats that have the motion in a world, too."""
+_STANDING, _FILMED = ("bvh", "amass", "wham", "gvhmr"), ("glb", "obj")
+"""Formats in a world where there is one, and those that also ask where the camera is in it."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ def _people(given: Sequence[Given], settings: ExportSettings) -> list[Exported]:
         raise InputError(f"two people have the number {people[0].person_id}: export one at a time")
     for each in given:
         _warn(each, settings)
+    _warn_of_camera_frame(given, settings.formats)
     return people
 
 
@@ -111,16 +112,32 @@ def _warn(given: Given, settings: ExportSettings) -> None:
             name,
             ", ".join(shapes),
         )
-    worlds = [format for format in settings.formats if format in _WORLDS]
-    if given.motion.world is None and worlds:
-        _log.warning(
-            "%s has no world (track --static-camera finds one): the camera's frame stands in for "
-            "it in %s, level or not",
-            name,
-            ", ".join(worlds),
-        )
     if not given.motion.has_depth:
         _log.warning("%s has no places in metres: they mean nothing in what is exported", name)
+
+
+def _warn_of_camera_frame(given: Sequence[Given], formats: Sequence[str]) -> None:
+    """Tell once which formats have the camera's frame in place of a world, and of how many."""
+    motions = [each.motion for each in given]
+    lacking = {
+        _STANDING: sum(motion.world is None for motion in motions),
+        _FILMED: sum(motion.world_from_camera is None for motion in motions),
+    }
+    without = {
+        format: count
+        for group, count in lacking.items()
+        for format in formats
+        if count and format in group
+    }
+    if without:
+        _log.warning(
+            "%d of %d people have no world in %s: the camera's frame stands in for it, turned "
+            "upright; up is the picture's, level or not, and the ground is not at 0 (track "
+            "--static-camera finds a world where the camera stands still)",
+            max(without.values()),
+            len(motions),
+            ", ".join(without),
+        )
 
 
 def _manifest(

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from temporal_hmr.dependencies import installation
 from temporal_hmr.errors import InputError
 
 DETECTOR, POSE = "detector", "pose"
@@ -19,10 +20,6 @@ DEFAULTS = {
 }
 """Names on the hub. The terms of both are Apache-2.0, as their model cards state."""
 HUB = "https://huggingface.co/"
-ABSENT = (
-    "--detector vitpose needs the package transformers, 4.48 or newer: "
-    'run `pip install "transformers>=4.48"`'
-)
 _CONFIG, _PREPROCESSING = "config.json", "preprocessor_config.json"
 _WEIGHTS = "model*.safetensors"
 
@@ -84,7 +81,7 @@ def find_networks(sources: Sequence[str | Path]) -> tuple[Pretrained, Pretrained
     `InputError` if transformers or a network is missing, or is not what it should be.
     """
     if find_spec("transformers") is None:
-        raise InputError(ABSENT)
+        raise _absent()
     found: dict[str, Pretrained] = {}
     for part in [part for source in sources for part in _parts(source)]:
         network = _located(part)
@@ -100,6 +97,10 @@ def find_networks(sources: Sequence[str | Path]) -> tuple[Pretrained, Pretrained
     return detector, pose
 
 
+def _absent() -> InputError:
+    return InputError(f"--detector vitpose needs the package transformers: {installation('vit')}")
+
+
 def load_module(network: Pretrained) -> Any:
     """The network with its weights, as a module of torch on the CPU, to be used as it is.
 
@@ -108,7 +109,7 @@ def load_module(network: Pretrained) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise InputError(ABSENT) from error
+        raise _absent() from error
     model_class = getattr(transformers, network.kind.model_class, None)
     if model_class is None:
         raise InputError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from temporal_hmr.dependencies import installation
 from temporal_hmr.errors import InputError
 from temporal_hmr.training.checkpoints import Progress, replace_text
 
@@ -88,8 +89,8 @@ def _writer(folder: Path, step: int) -> "SummaryWriter":
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError as error:
         raise InputError(
-            "tensorboard is not installed: pip install tensorboard, "
-            "or leave tensorboard out of the configuration"
+            f"tensorboard is not installed: {installation('train')}, or leave tensorboard out of "
+            "the configuration"
         ) from error
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 

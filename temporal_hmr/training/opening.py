@@ -158,7 +158,7 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
         )
     renderer = _renderer(config.rendering, model.image_side(), given, body)
     takes = read_takes(given.data)
-    training, judging = split_subjects(takes, config.mocap.held_out, config.mocap.ignored)
+    training, judging = split_subjects(takes, config.mocap.held_out, config.mocap.ignored, "mocap.")
     return MocapWindows(
         MotionBank.of(training),
         MotionBank.of(judging),

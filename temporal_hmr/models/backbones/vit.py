@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from temporal_hmr.configuration import Config
+from temporal_hmr.dependencies import installation
 from temporal_hmr.errors import InputError
 from temporal_hmr.models.backbones.blocks import Backbone
 
@@ -34,7 +35,7 @@ class ViT(Backbone):
             from transformers import ViTModel
         except ImportError as error:
             raise InputError(
-                "the backbone vit needs the package transformers: pip install transformers"
+                f"the backbone vit needs the package transformers: {installation('vit')}"
             ) from error
         super().__init__(config.frozen)
         self.channels = config.width
