@@ -123,6 +123,7 @@ def with_nan(array):
         ({"mocap_framerate": np.float64(np.nan)}, "'mocap_framerate' holds NaN"),
         ({"poses": with_nan(small_poses())}, "'poses' holds NaN"),
         ({"trans": with_nan(np.zeros((7, 3)))}, "'trans' holds NaN"),
+        ({"trans": np.full((7, 3), 1e300)}, "'trans' holds NaN, or values that are infinite"),
         ({"betas": np.array(["a"] * 10)}, "'betas' holds"),
         ({"betas": np.array([object()] * 10)}, "plain arrays"),
     ],
@@ -213,6 +214,7 @@ def test_folders_are_read_with_their_subjects(tmp_path):
     write_take(tmp_path / "A" / "deep" / "1_poses.npz")
     write_take(tmp_path / "A" / "other.npz")
     (tmp_path / "A" / "shape.npz").write_bytes(b"AMASS keeps body shapes beside the motions")
+    (tmp_path / "A" / "._other.npz").write_bytes(b"macOS keeps what its files have beside them")
     (tmp_path / "notes.txt").write_text("not a take")
     takes = read_takes(tmp_path)
     assert [(take.subject, take.name) for take in takes] == [

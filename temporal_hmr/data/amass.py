@@ -44,7 +44,9 @@ def read_amass(
     paths = sorted(
         path
         for path in folder.glob("*/*/*.npz")
-        if path.name.endswith(_ENDINGS) and _part_of(path.parents[1].name) == part
+        if path.name.endswith(_ENDINGS)
+        and not path.name.startswith(".")
+        and _part_of(path.parents[1].name) == part
     )
     if not paths:
         raise InputError(

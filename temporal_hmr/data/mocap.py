@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
@@ -102,7 +102,8 @@ def read_takes(root: str | Path) -> list[MocapTake]:
     """Every take below a folder, sorted by path: `*.npz` and `*.bvh`; subject = parent folder.
 
     AMASS's companion files of body shape (`shape.npz`, `*_stagei.npz`) hold no motion and are
-    passed over. Raises `InputError` where there is no take, or one cannot be read.
+    passed over, and so are hidden files, such as macOS writes beside others (`._*`). Raises
+    `InputError` where there is no take, or one cannot be read.
     """
     root = Path(root)
     paths = [
@@ -111,6 +112,7 @@ def read_takes(root: str | Path) -> list[MocapTake]:
         if path.suffix.lower() in (".npz", ".bvh")
         and path.name != "shape.npz"
         and not path.stem.endswith("_stagei")
+        and not path.name.startswith(".")
     ]
     if not paths:
         raise InputError(f"{root} holds no motion capture: expected .npz or .bvh files below it.")
@@ -178,9 +180,7 @@ def _wanted(path: Path, keys: list[str]) -> list[str]:
 
 
 def _take_from(path: Path, arrays: Mapping[str, ndarray]) -> MocapTake:
-    poses, trans, betas, rate = (
-        _numbers(path, key, array).astype(np.float32) for key, array in arrays.items()
-    )
+    poses, trans, betas, rate = (_numbers(path, key, array) for key, array in arrays.items())
     if poses.ndim != 2 or poses.shape[1] not in _POSE_WIDTHS or len(poses) == 0:
         widths = ", ".join(f"{width} ({body})" for width, body in _POSE_WIDTHS.items())
         raise InputError(
@@ -206,9 +206,14 @@ def _take_from(path: Path, arrays: Mapping[str, ndarray]) -> MocapTake:
     )
 
 
-def _numbers(path: Path, key: str, array: ndarray) -> ndarray:
+def _numbers(path: Path, key: str, array: ndarray) -> Float32[ndarray, "*n"]:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: '{key}' holds {array.dtype}: expected numbers.")
-    if not np.isfinite(array).all():
-        raise InputError(f"{path}: '{key}' holds NaN or infinite values: remove those frames.")
-    return array
+    with np.errstate(over="ignore"):  # told below
+        numbers = array.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            f"{path}: '{key}' holds NaN, or values that are infinite in float32: remove those "
+            "frames."
+        )
+    return numbers
