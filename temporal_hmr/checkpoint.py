@@ -43,7 +43,19 @@ def save_state(state: Mapping[str, Tensor], config: Config, kind: str, path: Pat
     partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, partial, metadata)
+    _sort_metadata(partial)
     partial.replace(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Equal contents, equal bytes: safetensors writes metadata in an order left to chance."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 class Unfilled(TorchFunctionMode):

@@ -194,6 +194,15 @@ def test_weights_that_do_not_match_their_settings(tmp_path: Path) -> None:
         load_model(path, torch.device("cpu"))
 
 
+def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
+    model = Hmr(HmrConfig.model_validate({"encoder": {"width": 32, "heads": 2}}))
+    paths = [tmp_path / f"{number}.safetensors" for number in range(6)]
+    for path in paths:
+        save_checkpoint(model, model.config, "hmr", path, half=True)
+    assert len({path.read_bytes() for path in paths}) == 1
+    load_model(paths[0], torch.device("cpu"))
+
+
 def test_files_that_are_no_weights(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with pytest.raises(InputError, match="no weights at"):
