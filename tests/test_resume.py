@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_disk import limited_files
 from safetensors.torch import load_file
 from tiny_model import TINY_MODEL
 from torch import nn
 from toy_mocap import write_mocap
 from toy_task import TIMES, ToyTask, require_equal, rows, trained
 
+from temporal_hmr.checkpoint import save_state
+from temporal_hmr.configuration import Config
 from temporal_hmr.errors import InputError
 from temporal_hmr.training import checkpoints, journal, loop
 from temporal_hmr.training.run import TrainingConfig, claim
@@ -27,6 +30,14 @@ motion_training:
   {steps: 8, clips: 4, save_every: 3, warmup: 2, evaluate_every: 4, best_by: clean_pa_mpjpe}
 """
 )
+
+
+class Padded(Config):
+    """Settings that take room."""
+
+    text: str = 9000 * "x"
+
+
 DOOR = """
 import os, signal, sys, time
 import torch
@@ -152,6 +163,28 @@ def test_a_line_that_was_half_written_is_dropped(tmp_path: Path) -> None:
     trained(folder)
     assert rows(folder) == rows(tmp_path / "whole")
     assert not (folder / "last.pt.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "name"), [(20, "log.jsonl"), (1500, "last.pt"), (6000, "best.safetensors")]
+)
+def test_a_disk_that_was_full(tmp_path: Path, size: int, name: str) -> None:
+    """The file is named, nothing half-written stays, and with room again the run goes on."""
+    whole = trained(tmp_path / "whole")
+    folder = tmp_path / "full"
+    task = ToyTask()
+    task.before_losses = lambda step: 1 / 0 if step == 7 else 1.0
+    with pytest.raises(ZeroDivisionError):
+        trained(folder, task)
+    task = ToyTask()
+    task.save = lambda module, path: save_state(module.state_dict(), Padded(), "toy", path)
+    best = "error" if name.startswith("best") else None
+    with limited_files(size), pytest.raises(InputError, match=f"cannot write .*{name}: .*File too"):
+        trained(folder, task, best_by=best)
+    assert not list(folder.rglob("*.partial"))
+    assert torch.load(folder / "last.pt", weights_only=True)["step"] == 4
+    require_equal(trained(folder), whole)
+    assert rows(folder) == rows(tmp_path / "whole")
 
 
 def test_states_of_earlier_versions_are_gone_on_from(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.training.optimizers import Mover
+from temporal_hmr.whole_files import PARTIAL, whole_file
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 LAST = "last.pt"
 BEST = "best.safetensors"
-PARTIAL = ".partial"
 _DAMAGE = (
     *(OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError),
     *(ArithmeticError, MemoryError, AssertionError, struct.error, pickle.UnpicklingError),
@@ -57,9 +57,11 @@ class Progress:
 
 
 def save(state: State, progress: Progress, folder: Path) -> None:
-    """Write `last.pt`; whenever the process is killed, a whole one lies there."""
-    partial = folder / (LAST + PARTIAL)
-    with partial.open("wb") as file:
+    """Write `last.pt`; whenever the process is killed, a whole one lies there.
+
+    Raises `InputError` where the disk does not take it; then the one before stays.
+    """
+    with whole_file(folder / LAST) as partial, partial.open("wb") as file:
         torch.save(
             {
                 "step": progress.step,
@@ -75,7 +77,6 @@ def save(state: State, progress: Progress, folder: Path) -> None:
         )
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(folder / LAST)
 
 
 def resume(state: State, folder: Path) -> Progress:
@@ -120,7 +121,9 @@ def remove_partial(folder: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file such that either its old or its new text is there at any time."""
-    partial = path.with_name(path.name + PARTIAL)
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Write a file such that either its old or its new text is there at any time.
+
+    Raises `InputError` where the disk does not take it.
+    """
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
