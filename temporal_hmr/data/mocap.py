@@ -6,6 +6,7 @@ the same; we leave the hands at rest.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,7 @@ from temporal_hmr.skeleton import SMPL24
 
 __all__ = [
     "MocapTake",
+    "counted_subjects",
     "looked_up_axis",
     "read_take",
     "read_takes",
@@ -66,6 +68,11 @@ def split_subjects(
     if not training or not evaluation:
         raise InputError("held_out leaves nothing to train on, or nothing to evaluate on")
     return training, evaluation
+
+
+def counted_subjects(takes: Sequence[MocapTake]) -> dict[str, int]:
+    """How many takes there are of whom."""
+    return dict(sorted(Counter(take.subject for take in takes).items()))
 
 
 def read_take(

@@ -3,6 +3,8 @@
 import os
 import pickle
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -87,10 +89,8 @@ def resume(state: State, folder: Path) -> Progress:
     path = folder / LAST
     if not path.exists():
         return Progress()
-    try:
+    with _damage_told(path):
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        raise InputError(f"{path} is damaged; delete it to start that lesson again") from error
     try:
         return _take_over(saved, state)
     except _DAMAGE as error:
@@ -98,6 +98,23 @@ def resume(state: State, folder: Path) -> Progress:
             f"{path} is the state of a run with another configuration; "
             "continue it with its own, or give this one another --output folder"
         ) from error
+
+
+def steps_done(folder: Path) -> int:
+    """The last step of the state in a folder, 0 without one; raises `InputError` if damaged."""
+    path = folder / LAST
+    if not path.exists():
+        return 0
+    with _damage_told(path):
+        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"])
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise InputError(f"{path} is damaged; delete it to start that lesson again") from error
 
 
 def _take_over(saved: dict[str, Any], state: State) -> Progress:

@@ -16,7 +16,7 @@ from temporal_hmr.data.augmentation import CropAugmentation
 from temporal_hmr.data.cutouts import require_room
 from temporal_hmr.data.datasets import read_sequences
 from temporal_hmr.data.detector_noise import DetectorNoise
-from temporal_hmr.data.mocap import read_takes, split_subjects
+from temporal_hmr.data.mocap import counted_subjects, read_takes, split_subjects
 from temporal_hmr.data.pseudo_labels import PseudoLabels
 from temporal_hmr.data.read_people import Readings, ReadingsConfig, ReadPeople
 from temporal_hmr.data.rendered import RenderedClips, holds_clips
@@ -169,6 +169,7 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
         config.pseudo_labels,
         renderer,
         _readings(config, given.readings, body),
+        counted_subjects(takes),
     )
 
 
