@@ -138,7 +138,7 @@ def _train_rotations(
                 f"--{name.replace('_', '-')} does nothing for a rotation tokenizer: leave it out"
             )
     config = parse_config(values, RotationTrainingConfig, str(options.config))
-    takes = read_takes(options.data)
+    takes = read_takes(options.data, config)
     claim(folder, config, subjects=counted_subjects(takes))
     return train_rotations(config, takes, load_body(), folder, device)
 

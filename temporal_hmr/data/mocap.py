@@ -5,9 +5,10 @@ frame rate. The body may be SMPL (24 joints), SMPL-H (52) or SMPL-X (55): their 
 the same; we leave the hands at rest.
 """
 
+import logging
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,17 +19,21 @@ from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr.archive import read_arrays
+from temporal_hmr.configuration import Config
 from temporal_hmr.data.bvh import read_bvh
 from temporal_hmr.data.take import MocapTake, looked_up_axis, resample, turned_y_up
 from temporal_hmr.data.take_faults import sound_pieces
+from temporal_hmr.data.up_axes import turned_upright
 from temporal_hmr.errors import InputError
 from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import SMPL24
 
 __all__ = [
     "MocapTake",
+    "TakesConfig",
     "counted_subjects",
     "looked_up_axis",
+    "read_files",
     "read_take",
     "read_takes",
     "resample",
@@ -43,6 +48,18 @@ _SLOWEST, _FASTEST = 0.1, 1e5
 """Frames per second of motion capture, with room to spare."""
 _STILL_COLLAR = math.radians(1)
 _COLLARS = (("left_collar", "left_shoulder", 1.0), ("right_collar", "right_shoulder", -1.0))
+
+_log = logging.getLogger(__name__)
+
+
+class TakesConfig(Config):
+    """How a folder of motion capture is read."""
+
+    up_axis: Literal["auto", "y", "z"] = "auto"
+    """Of the files' worlds: AMASS has z, converted collections often y; auto looks at the motion,
+    which somebody lying can mislead."""
+    skip_broken: bool = False
+    """Leave out what is broken, and say so; else it is an error."""
 
 
 def split_subjects(
@@ -105,12 +122,13 @@ def read_take(
     return take if up_axis == "y" else turned_y_up(take, rest_pelvis)
 
 
-def read_takes(root: str | Path) -> list[MocapTake]:
+def read_takes(root: str | Path, settings: TakesConfig = TakesConfig()) -> list[MocapTake]:
     """Every take below a folder, sorted by path: `*.npz` and `*.bvh`; subject = parent folder.
 
     AMASS's companion files of body shape (`shape.npz`, `*_stagei.npz`) hold no motion and are
-    passed over, and so are hidden files, such as macOS writes beside others (`._*`). Raises
-    `InputError` where there is no take, or one cannot be read.
+    passed over, and so are hidden files, such as macOS writes beside others (`._*`). Where "auto"
+    meets takes that do not tell which axis is up, others of the folder do (`turned_upright`).
+    Raises `InputError` where there is no take, or one cannot be read.
     """
     root = Path(root)
     paths = [
@@ -123,7 +141,35 @@ def read_takes(root: str | Path) -> list[MocapTake]:
     ]
     if not paths:
         raise InputError(f"{root} holds no motion capture: expected .npz or .bvh files below it.")
-    return [read_bvh(path) if path.suffix.lower() == ".bvh" else read_take(path) for path in paths]
+    # With y up a take stays as its file has it.
+    axis = "y" if settings.up_axis == "auto" else settings.up_axis
+
+    def read(path: Path) -> MocapTake:
+        return (read_bvh if path.suffix.lower() == ".bvh" else read_take)(path, up_axis=axis)
+
+    takes = read_files(paths, read, settings.skip_broken)
+    return turned_upright(takes) if settings.up_axis == "auto" else list(takes.values())
+
+
+def read_files(
+    paths: Sequence[Path], read: Callable[[Path], MocapTake], skip_broken: bool
+) -> dict[Path, MocapTake]:
+    """The takes of some files, by path; with `skip_broken` broken ones are left out with a warning.
+
+    Raises `InputError` if one is broken, or all are.
+    """
+    takes, problems = {}, []
+    for path in paths:
+        try:
+            takes[path] = read(path)
+        except InputError as error:
+            if not skip_broken:
+                raise
+            _log.warning("skipped: %s", error)
+            problems.append(error)
+    if not takes:
+        raise InputError(f"nothing can be used; the first problem: {problems[0]}")
+    return takes
 
 
 def share_shoulder_elevation(
