@@ -178,8 +178,7 @@ class _Keeper:
 
 def chosen_figure(figures: Mapping[str, float], settings: LoopSettings, lesson: str) -> float:
     """The figure that `best_by` names; raises `InputError` if an evaluation has none such."""
-    if settings.best_by not in figures:
-        raise InputError(
-            f"best_by: {lesson} has no figure {settings.best_by}; it has {', '.join(figures)}"
-        )
-    return figures[settings.best_by]
+    name = settings.best_by
+    if name is None or name not in figures:
+        raise InputError(f"best_by: {lesson} has no figure {name}; it has {', '.join(figures)}")
+    return figures[name]
