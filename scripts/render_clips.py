@@ -26,7 +26,7 @@ from temporal_hmr.command_line import DoorParser, Stage, counted, run_door
 from temporal_hmr.configuration import Config, load_config
 from temporal_hmr.data.detector_noise import DetectorNoise
 from temporal_hmr.data.footage import draw_footage
-from temporal_hmr.data.mocap import MocapTake, read_takes
+from temporal_hmr.data.mocap import MocapTake, TakesConfig, read_takes
 from temporal_hmr.data.rendered import (
     ClipsDescription,
     RenderedClips,
@@ -73,7 +73,8 @@ class Job:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Render what is asked for; raises `InputError` for arguments that cannot be followed."""
     options = _parse(arguments)
-    takes = choose_subjects(read_takes(options.mocap), options.subjects, options.without)
+    read = read_takes(options.mocap, TakesConfig(up_axis=options.up_axis))
+    takes = choose_subjects(read, options.subjects, options.without)
     pictures = find_pictures(options.backgrounds)
     variety = Variety(rendering=VIDEOS) if options.videos else Variety()
     if options.settings is not None:
@@ -151,6 +152,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--side", type=_side, metavar="PX", help="of crops (256), longer one of videos (960)")
     add("--subjects", nargs="+", metavar="NAME", help="whose motion to use (everybody's)")
     add("--except", nargs="+", dest="without", metavar="NAME", help="whose motion to leave out")
+    add("--up-axis", choices=("auto", "y", "z"), default="auto", help="of its worlds (auto)")
     add("--seed", type=int, default=0, metavar="N", help="another seed, other clips (0)")
     add("--workers", type=_positive, default=2, metavar="N", help="processes (2)")
     add("--backgrounds", type=Path, metavar="DIR", help="pictures to hang behind people")

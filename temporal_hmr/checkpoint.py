@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from temporal_hmr.configuration import Config, parse_config
 from temporal_hmr.errors import InputError
+from temporal_hmr.whole_files import refusals_told, whole_file
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -35,15 +36,30 @@ def save_checkpoint(module: nn.Module, config: Config, kind: str, path: Path, ha
 
 
 def save_state(state: Mapping[str, Tensor], config: Config, kind: str, path: Path) -> None:
-    """Write tensors by name with the settings of the module that they fill."""
+    """Write tensors by name with the settings of the module that they fill.
+
+    Raises `InputError` where the disk does not take them.
+    """
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     settings = config.model_dump_json()
     metadata = {"format": FORMAT, "kind": kind, "config": settings}
     metadata[_CHECKSUM] = checksum(tensors, settings)
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, partial, metadata)
-    partial.replace(path)
+    with refusals_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata)
+        _sort_metadata(partial)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Equal contents, equal bytes: safetensors writes metadata in an order left to chance."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 class Unfilled(TorchFunctionMode):

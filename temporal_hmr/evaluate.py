@@ -79,12 +79,13 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     add("--focal", choices=("truth", "assumed"), help="focal length (truth; of videos assumed)")
     add("--no-refine", action="store_true", help="leave bodies as the model has them")
     add("--subjects", nargs="+", metavar="NAME", help="of mocap: only these (all)")
+    add("--up-axis", choices=("auto", "y", "z"), help="of mocap: of its files' worlds (auto)")
     add("--seed", type=int, metavar="N", help="of mocap: cameras, bodies, noise (0)")
     add("--baselines", action="store_true", help="of mocap: also filters and the mean pose")
     add("--clips", type=_count, metavar="N", help="of clips: so many, spread evenly (all)")
     add("--occlusion", action="store_true", help="of clips: what hiding each part of a crop costs")
     add("--skip-nan", action="store_true", help="leave out frames whose prediction is no number")
-    add("--skip-broken", action="store_true", help="leave out sequences with broken files")
+    add("--skip-broken", action="store_true", help="leave out what has broken files")
     add("--strict", action="store_true", help="labels that contradict themselves are an error")
     add("-o", "--output-dir", type=Path, metavar="FOLDER", help="(outputs/evaluation/...)")
     options = parser.parse_args(arguments)
@@ -102,7 +103,7 @@ def _refuse_idle(options: Namespace) -> None:
     """An option that would do nothing is a mistake somewhere; raises `InputError`."""
     tracked = ("boxes", "keypoints", "focal", "weights")
     mocap, scored = (
-        ("subjects", "seed", "baselines"),
+        ("subjects", "up_axis", "seed", "baselines"),
         ("predictions", "format", "smpl", "sequences"),
     )
     idle: tuple[str, ...] = mocap
@@ -113,7 +114,9 @@ def _refuse_idle(options: Namespace) -> None:
             "clips": (*mocap, *tracked[:-1], *scored, "no_refine"),
         }
         videos = (*mocap, *tracked[:2], *scored[:-1])
-        idle = (*own.get(options.dataset, videos), "skip_broken", "strict")
+        idle = (*own.get(options.dataset, videos), "strict")
+        if options.dataset != "mocap":
+            idle = (*idle, "skip_broken")
     elif options.predictions is not None:
         idle = (*mocap, *tracked, "no_refine")
     elif options.format is not None:
@@ -233,7 +236,7 @@ def _track(
 def _mocap(options: Namespace) -> tuple["Results", Mapping[str, "LabelledSequence"]]:
     import torch
 
-    from temporal_hmr.data.mocap import read_takes
+    from temporal_hmr.data.mocap import TakesConfig, read_takes
     from temporal_hmr.evaluation.benchmark import shortcomings
     from temporal_hmr.evaluation.mocap import MocapSettings, chosen_takes, mocap_runs
     from temporal_hmr.evaluation.tables import Results
@@ -241,12 +244,14 @@ def _mocap(options: Namespace) -> tuple["Results", Mapping[str, "LabelledSequenc
 
     protocols = _protocols(options)
     model = load_model(options.weights, torch.device("cpu"))
-    takes = chosen_takes(read_takes(options.data), options.subjects)
+    reading = TakesConfig(up_axis=options.up_axis or "auto", skip_broken=options.skip_broken)
+    takes = chosen_takes(read_takes(options.data, reading), options.subjects)
     settings = MocapSettings(options.seed or 0, options.baselines, not options.no_refine)
     runs, sequences = mocap_runs(model, takes, protocols, settings)
     facts = (
         *_common_facts(options),
         ("subjects", ", ".join(options.subjects or ["all"])),
+        *((("up axis", options.up_axis),) if options.up_axis else ()),
         ("cameras, bodies and noise", f"random, seed {settings.seed}"),
         ("refined", "yes" if settings.refine else "no"),
         *_weights_fact(options),

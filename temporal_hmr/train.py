@@ -119,9 +119,9 @@ def _train_rotations(
 ) -> Path:
     from temporal_hmr.body.load import load_body
     from temporal_hmr.configuration import parse_config
-    from temporal_hmr.data.mocap import read_takes
+    from temporal_hmr.data.mocap import counted_subjects, read_takes
+    from temporal_hmr.training.claiming import claim
     from temporal_hmr.training.rotation_task import RotationTrainingConfig, train_rotations
-    from temporal_hmr.training.run import claim
 
     for name in (
         "held_out",
@@ -138,8 +138,8 @@ def _train_rotations(
                 f"--{name.replace('_', '-')} does nothing for a rotation tokenizer: leave it out"
             )
     config = parse_config(values, RotationTrainingConfig, str(options.config))
-    takes = read_takes(options.data)
-    claim(folder, config)
+    takes = read_takes(options.data, config)
+    claim(folder, config, subjects=counted_subjects(takes))
     return train_rotations(config, takes, load_body(), folder, device)
 
 

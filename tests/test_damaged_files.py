@@ -40,7 +40,7 @@ from temporal_hmr.people.recalled import RecalledPeople
 from temporal_hmr.recover import load_model
 from temporal_hmr.refinement.amass_file import read_amass_motion
 from temporal_hmr.training.checkpoints import LAST, State, resume
-from temporal_hmr.training.run import claim
+from temporal_hmr.training.claiming import claim
 from temporal_hmr.video import Clip, Frame, open_clip
 
 CALIBRATION = """%YAML:1.0
@@ -324,6 +324,7 @@ class TestWork:
     @pytest.mark.parametrize("content", ["", "[]", '{"a_training": 3}', "[" * 100_000])
     def test_a_run_whose_settings_are_damaged(self, content: str, tmp_path: Path) -> None:
         claim(tmp_path / "run", Small())
+        (tmp_path / "run" / LAST).touch()
         (tmp_path / "run" / "config.json").write_text(content)
         with pytest.raises(InputError, match=r"config\.json is damaged"):
             claim(tmp_path / "run", Small())

@@ -185,6 +185,20 @@ def test_mocap_goes_the_same_way(tmp_path: Path, capsys) -> None:
     } < {*labels}
 
 
+def test_how_mocap_is_read_can_be_said(tmp_path: Path, capsys) -> None:
+    folder = write_mocap(tmp_path / "mocap", ("01", "02"), frames=24)
+    (folder / "01" / "broken.npz").write_bytes(b"")
+    words = ("--data", folder, "-o", tmp_path / "out", "--up-axis", "z")
+    nobody = ("--dataset", "mocap", "--subjects", "03")
+    assert leave(*nobody, *words) == 2
+    assert "broken.npz" in capsys.readouterr().err
+    assert leave(*nobody, *words, "--skip-broken") == 2
+    told = capsys.readouterr().err
+    assert "warning: skipped: " in told and "no subject 03; the data has 01, 02" in told
+    assert leave("--dataset", "clips", *words) == 2
+    assert "--up-axis does nothing with --dataset clips" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_what_noisy_detections_lose_is_told(tmp_path: Path, monkeypatch, capsys) -> None:
     """Also what only a later run lacks: the first sees clean keypoints and lacks nothing."""

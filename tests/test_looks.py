@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from full_disk import limited_files
 from test_tasks import Fixed, image_model
 from torch import Generator, Tensor
 from toy_task import CPU, Network, ToyTask, require_equal, rows, settings, trained
@@ -15,6 +16,7 @@ from windows import a_window
 
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.data.synthetic import exact_target
+from temporal_hmr.errors import InputError
 from temporal_hmr.losses import LossWeights
 from temporal_hmr.models.hmr import Hmr
 from temporal_hmr.skeleton import COCO23
@@ -157,6 +159,12 @@ class TestSheet:
         read = cv2.imread(str(path))
         assert read is not None and read.shape == sheet.shape
         assert [each.name for each in path.parent.iterdir()] == ["one.png"]
+
+    def test_a_full_disk_is_told_and_leaves_nothing(self, tmp_path: Path) -> None:
+        sheet = looks.sheet([a_look(standing(), standing(), side=TILE)], [])
+        with limited_files(500), pytest.raises(InputError, match=r"cannot write .*one\.png"):
+            looks.write_sheet(sheet, tmp_path / "one.png")
+        assert not list(tmp_path.iterdir())
 
 
 class Counted(Fixed):

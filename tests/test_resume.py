@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_disk import limited_files
 from safetensors.torch import load_file
 from tiny_model import TINY_MODEL
 from torch import nn
 from toy_mocap import write_mocap
 from toy_task import TIMES, ToyTask, require_equal, rows, trained
 
+from temporal_hmr.checkpoint import save_state
+from temporal_hmr.configuration import Config
 from temporal_hmr.errors import InputError
 from temporal_hmr.training import checkpoints, journal, loop
-from temporal_hmr.training.run import TrainingConfig, claim
+from temporal_hmr.training.claiming import claim
+from temporal_hmr.training.run import TrainingConfig
 
 CONFIG = (
     TINY_MODEL
@@ -27,6 +31,14 @@ motion_training:
   {steps: 8, clips: 4, save_every: 3, warmup: 2, evaluate_every: 4, best_by: clean_pa_mpjpe}
 """
 )
+
+
+class Padded(Config):
+    """Settings that take room."""
+
+    text: str = 9000 * "x"
+
+
 DOOR = """
 import os, signal, sys, time
 import torch
@@ -154,6 +166,28 @@ def test_a_line_that_was_half_written_is_dropped(tmp_path: Path) -> None:
     assert not (folder / "last.pt.partial").exists()
 
 
+@pytest.mark.parametrize(
+    ("size", "name"), [(20, "log.jsonl"), (1500, "last.pt"), (6000, "best.safetensors")]
+)
+def test_a_disk_that_was_full(tmp_path: Path, size: int, name: str) -> None:
+    """The file is named, nothing half-written stays, and with room again the run goes on."""
+    whole = trained(tmp_path / "whole")
+    folder = tmp_path / "full"
+    task = ToyTask()
+    task.before_losses = lambda step: 1 / 0 if step == 7 else 1.0
+    with pytest.raises(ZeroDivisionError):
+        trained(folder, task)
+    task = ToyTask()
+    task.save = lambda module, path: save_state(module.state_dict(), Padded(), "toy", path)
+    best = "error" if name.startswith("best") else None
+    with limited_files(size), pytest.raises(InputError, match=f"cannot write .*{name}: .*File too"):
+        trained(folder, task, best_by=best)
+    assert not list(folder.rglob("*.partial"))
+    assert torch.load(folder / "last.pt", weights_only=True)["step"] == 4
+    require_equal(trained(folder), whole)
+    assert rows(folder) == rows(tmp_path / "whole")
+
+
 def test_states_of_earlier_versions_are_gone_on_from(tmp_path: Path) -> None:
     """They had no more than these four, and no lines that wait."""
     whole = trained(tmp_path / "whole", steps=8)
@@ -174,12 +208,71 @@ def test_the_state_of_another_module_is_refused(tmp_path: Path) -> None:
         trained(tmp_path, task)
 
 
+def begin(folder: Path, steps: int = 1) -> None:
+    """As if a lesson had been learned so far."""
+    folder.mkdir(parents=True)
+    torch.save({"step": steps}, folder / "last.pt")
+
+
+def planned(**changes: object) -> TrainingConfig:
+    lesson = {"steps": 3, "clips": 4}
+    lessons = dict.fromkeys(("tokenizer_training", "frame_training", "motion_training"), lesson)
+    return TrainingConfig.model_validate(lessons | changes)
+
+
+def test_a_lesson_that_kept_nothing_may_be_corrected(tmp_path: Path) -> None:
+    other = {"steps": 3, "clips": 4, "learning_rate": 0.1}
+    claim(tmp_path, planned())
+    claim(tmp_path, planned(tokenizer_training=other, short_clip=2))
+    begin(tmp_path / "tokenizer", 3)
+    claim(tmp_path, planned(tokenizer_training=other, short_clip=2, motion_training=None))
+    claim(tmp_path, planned(tokenizer_training=other, short_clip=2, frame_training=other, tals={}))
+    for changes in ({"tokenizer_training": {"steps": 3, "clips": 4}}, {"short_clip": 4}):
+        with pytest.raises(InputError, match=f"{next(iter(changes))} differs"):
+            claim(tmp_path, planned(**{"tokenizer_training": other, "short_clip": 2} | changes))
+    begin(tmp_path / "frames", 3)
+    with pytest.raises(InputError, match="tals differs"):
+        claim(tmp_path, planned(tokenizer_training=other, short_clip=2, frame_training=other))
+
+
+def test_steps_that_another_lesson_was_built_on(tmp_path: Path) -> None:
+    longer = {"steps": 5, "clips": 4}
+    claim(tmp_path, planned())
+    begin(tmp_path / "tokenizer", 3)
+    claim(tmp_path, planned(tokenizer_training=longer))
+    begin(tmp_path / "frames", 3)
+    claim(tmp_path, planned(frame_training=longer))
+    said = r"tokenizer_training.steps is 5, but \S+frames was built on 3 steps of it: give it 3"
+    with pytest.raises(InputError, match=said):
+        claim(tmp_path, planned(tokenizer_training=longer))
+    begin(tmp_path / "motion", 2)
+    with pytest.raises(InputError, match=r"or delete \S+frames and \S+motion for a new"):
+        claim(tmp_path, planned(tokenizer_training=longer))
+    (tmp_path / "frames/last.pt").unlink()
+    with pytest.raises(InputError, match=r"built on 0 steps of it: delete \S+motion for"):
+        claim(tmp_path, planned())
+    claim(tmp_path / "given", planned(), {"keypoints": "aa"})
+    begin(tmp_path / "given/frames", 3)
+    claim(tmp_path / "given", planned(), {"keypoints": "aa"})
+
+
+def test_other_data_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    claim(tmp_path, planned(), subjects={"a": 2})
+    begin(tmp_path / "tokenizer")
+    claim(tmp_path, planned(), subjects={"a": 2})
+    assert not caplog.messages
+    claim(tmp_path, planned(), subjects={"a": 1, "b": 3})
+    (said,) = caplog.messages
+    assert "takes of a: 2 then, 1 now; 1 other subject changed too" in said
+
+
 def test_a_folder_of_an_earlier_version_is_claimed(tmp_path: Path) -> None:
     """Settings that it did not know had their defaults in it, and `bfloat16` was a word of it."""
     lesson = {"clips": 4, "learning_rate": 0.001, "weight_decay": 0.01, "warmup": 300}
     lesson |= {"clip_norm": 1.0, "average": 0.998, "bfloat16": True, "seed": 0}
     given = {"frame_training": lesson}
     (tmp_path / "config.json").write_text(json.dumps(given))
+    begin(tmp_path / "frames")
 
     def config(**changes: object) -> TrainingConfig:
         values = {"frame_training": lesson | {"steps": 9} | changes}
@@ -195,6 +288,7 @@ def test_a_folder_of_an_earlier_version_is_claimed(tmp_path: Path) -> None:
 def test_a_run_that_started_from_other_weights_is_refused(tmp_path: Path) -> None:
     config = TrainingConfig.model_validate({"frame_training": {"steps": 1, "clips": 1}})
     claim(tmp_path, config, {"keypoints": "aa"})
+    begin(tmp_path / "frames")
     claim(tmp_path, config, {"keypoints": "aa"})
     for weights in ({"keypoints": "bb"}, {}):
         with pytest.raises(InputError, match="weights of keypoints differs"):

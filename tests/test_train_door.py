@@ -126,6 +126,14 @@ def test_mistakes_name_file_and_field(folder: Path, old: str, new: str, said: st
     assert not (folder / "other").exists()
 
 
+def test_broken_takes_can_be_left_out(folder: Path, capsys) -> None:
+    (folder / "mocap" / "a" / "broken.npz").write_bytes(b"")
+    assert leave(folder, run="other") == 2
+    assert "broken.npz" in capsys.readouterr().err
+    assert leave(folder, CONFIG + "skip_broken: true\nup_axis: y\n", run="other") == 0
+    assert "warning: skipped: " in capsys.readouterr().err
+
+
 def test_an_unknown_subject_is_named(folder: Path, capsys) -> None:
     assert leave(folder, CONFIG.replace("[b]", "[zz]"), run="other") == 2
     err = capsys.readouterr().err

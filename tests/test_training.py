@@ -146,6 +146,45 @@ def test_another_runs_folder_is_refused(tmp_path: Path, mocap: Path, finished: P
         run(folder, mocap, CONFIG.replace("held_out: [b]", "held_out: [a]"))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "motion_training: {",
+            "motion_training: {rates: {motoin: 0.1}, ",
+            "motion_training: rates",
+        ),
+        ("motion_training: {", "motion_training: {precision: float16, ", "motion_training: prec"),
+        ("motion_training: {", "motion_training: {best_by: clean, ", "motion has no figure clean"),
+        (
+            "motion_training: {",
+            "tals: {angle_thresholds: {neck: 1}}\nmotion_training: {",
+            "angle_t",
+        ),
+    ],
+)
+def test_mistakes_of_late_lessons_are_told_before_the_first(
+    tmp_path: Path, mocap: Path, old: str, new: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        run(tmp_path / "one", mocap, CONFIG.replace(old, new))
+    assert not (tmp_path / "one/run").exists()
+
+
+def test_a_lesson_that_diverged_begins_again_as_its_error_says(tmp_path: Path, mocap: Path) -> None:
+    """Slower, and on what the lessons before it taught."""
+    motion = "{steps: 8, clips: 4, save_every: 4, warmup: 2, learning_rate: 0.003}"
+    fast = CONFIG.replace(motion, "{steps: 8, clips: 4, save_every: 1, learning_rate: 1.0e+30}")
+    with pytest.raises(InputError, match=r"delete (\S+) for this lesson to begin again") as told:
+        run(tmp_path, mocap, fast)
+    kept = (tmp_path / "run/frames/last.pt").stat().st_mtime_ns
+    with pytest.raises(InputError, match="motion_training differs"):
+        run(tmp_path, mocap)
+    shutil.rmtree(str(told.value).split("delete ")[1].split(" for")[0])
+    assert (run(tmp_path, mocap) / "model.safetensors").exists()
+    assert (tmp_path / "run/frames/last.pt").stat().st_mtime_ns == kept
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage", "half"])
 def test_damaged_state_is_named(
     tmp_path: Path, mocap: Path, finished: Path, damage: bytes | str
@@ -192,6 +231,15 @@ def test_weights_that_do_not_match_their_settings(tmp_path: Path) -> None:
     save_checkpoint(Hmr(small), HmrConfig(), "hmr", path, half=True)
     with pytest.raises(InputError, match="do not match their settings"):
         load_model(path, torch.device("cpu"))
+
+
+def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
+    model = Hmr(HmrConfig.model_validate({"encoder": {"width": 32, "heads": 2}}))
+    paths = [tmp_path / f"{number}.safetensors" for number in range(6)]
+    for path in paths:
+        save_checkpoint(model, model.config, "hmr", path, half=True)
+    assert len({path.read_bytes() for path in paths}) == 1
+    load_model(paths[0], torch.device("cpu"))
 
 
 def test_files_that_are_no_weights(tmp_path: Path) -> None:

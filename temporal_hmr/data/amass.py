@@ -4,14 +4,13 @@ Mahmood et al., "AMASS: archive of motion capture as surface shapes" (ICCV 2019)
 published: `SUBSET/SUBJECT/MOTION_poses.npz` (SMPL+H) or `MOTION_stageii.npz` (SMPL-X).
 """
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
 
-from temporal_hmr.data.mocap import read_take
+from temporal_hmr.data.mocap import read_files, read_take
 from temporal_hmr.data.take import MocapTake
 from temporal_hmr.errors import InputError
 
@@ -22,7 +21,6 @@ HELD_OUT = {
 """Subsets, by the names that their archives bore over the years; `train` is all the others."""
 
 _ENDINGS = ("_poses.npz", "_stageii.npz")
-_log = logging.getLogger(__name__)
 
 
 def read_amass(
@@ -44,33 +42,27 @@ def read_amass(
     paths = sorted(
         path
         for path in folder.glob("*/*/*.npz")
-        if path.name.endswith(_ENDINGS) and _part_of(path.parents[1].name) == part
+        if path.name.endswith(_ENDINGS)
+        and not path.name.startswith(".")
+        and _part_of(path.parents[1].name) == part
     )
     if not paths:
         raise InputError(
             f"{folder} has no motions of {part}: expected SUBSET/SUBJECT/MOTION_poses.npz"
         )
-    takes, problems = [], []
-    for path in paths:
-        try:
-            take = read_take(path, "z", rest_pelvis)
-        except InputError as error:
-            if not skip_broken:
-                raise
-            _log.warning("skipped: %s", error)
-            problems.append(error)
-            continue
-        subset, subject = path.parents[1].name, path.parent.name
-        takes.append(
-            replace(
-                take,
-                name=f"{subset}/{subject}/{take.name.removesuffix('_stageii')}",
-                subject=f"{subset}/{subject}",
-            )
+    takes = read_files(paths, lambda path: read_take(path, "z", rest_pelvis), skip_broken)
+    return [
+        replace(
+            take,
+            name=f"{_subject(path)}/{take.name.removesuffix('_stageii')}",
+            subject=_subject(path),
         )
-    if not takes:
-        raise InputError(f"nothing can be used; the first problem: {problems[0]}")
-    return takes
+        for path, take in takes.items()
+    ]
+
+
+def _subject(path: Path) -> str:
+    return f"{path.parents[1].name}/{path.parent.name}"
 
 
 def _part_of(subset: str) -> str:

@@ -7,27 +7,33 @@ the same; we leave the hands at rest.
 
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
 from temporal_hmr.archive import read_arrays
+from temporal_hmr.configuration import Config
 from temporal_hmr.data.bvh import read_bvh
 from temporal_hmr.data.take import MocapTake, looked_up_axis, resample, turned_y_up
 from temporal_hmr.data.take_faults import sound_pieces
+from temporal_hmr.data.up_axes import turned_upright
 from temporal_hmr.errors import InputError
 from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import SMPL24
 
 __all__ = [
     "MocapTake",
+    "TakesConfig",
+    "counted_subjects",
     "looked_up_axis",
+    "read_files",
     "read_take",
     "read_takes",
     "resample",
@@ -43,6 +49,18 @@ _SLOWEST, _FASTEST = 0.1, 1e5
 """Frames per second of motion capture, with room to spare."""
 _STILL_COLLAR = math.radians(1)
 _COLLARS = (("left_collar", "left_shoulder", 1.0), ("right_collar", "right_shoulder", -1.0))
+
+_log = logging.getLogger(__name__)
+
+
+class TakesConfig(Config):
+    """How a folder of motion capture is read."""
+
+    up_axis: Literal["auto", "y", "z"] = "auto"
+    """Of the files' worlds: AMASS has z, converted collections often y; auto looks at the motion,
+    which somebody lying can mislead."""
+    skip_broken: bool = False
+    """Leave out what is broken, and say so; else it is an error."""
 
 
 def split_subjects(
@@ -79,6 +97,11 @@ def split_subjects(
     return training, evaluation
 
 
+def counted_subjects(takes: Sequence[MocapTake]) -> dict[str, int]:
+    """How many takes there are of whom."""
+    return dict(sorted(Counter(take.subject for take in takes).items()))
+
+
 def read_take(
     path: str | Path,
     up_axis: Literal["auto", "y", "z"] = "auto",
@@ -109,11 +132,13 @@ def read_take(
     return take if up_axis == "y" else turned_y_up(take, rest_pelvis)
 
 
-def read_takes(root: str | Path) -> list[MocapTake]:
+def read_takes(root: str | Path, settings: TakesConfig = TakesConfig()) -> list[MocapTake]:
     """Every take below a folder, sorted by path: `*.npz` and `*.bvh`; subject = parent folder.
 
     AMASS's companion files of body shape (`shape.npz`, `*_stagei.npz`) hold no motion and are
-    passed over. Raises `InputError` where there is no take, or one cannot be read.
+    passed over, and so are hidden files, such as macOS writes beside others (`._*`). Where "auto"
+    meets takes that do not tell which axis is up, others of the folder do (`turned_upright`).
+    Raises `InputError` where there is no take, or one cannot be read.
     """
     root = Path(root)
     paths = [
@@ -122,10 +147,39 @@ def read_takes(root: str | Path) -> list[MocapTake]:
         if path.suffix.lower() in (".npz", ".bvh")
         and path.name != "shape.npz"
         and not path.stem.endswith("_stagei")
+        and not path.name.startswith(".")
     ]
     if not paths:
         raise InputError(f"{root} holds no motion capture: expected .npz or .bvh files below it.")
-    return [read_bvh(path) if path.suffix.lower() == ".bvh" else read_take(path) for path in paths]
+    # With y up a take stays as its file has it.
+    axis = "y" if settings.up_axis == "auto" else settings.up_axis
+
+    def read(path: Path) -> MocapTake:
+        return (read_bvh if path.suffix.lower() == ".bvh" else read_take)(path, up_axis=axis)
+
+    takes = read_files(paths, read, settings.skip_broken)
+    return turned_upright(takes) if settings.up_axis == "auto" else list(takes.values())
+
+
+def read_files(
+    paths: Sequence[Path], read: Callable[[Path], MocapTake], skip_broken: bool
+) -> dict[Path, MocapTake]:
+    """The takes of some files, by path; with `skip_broken` broken ones are left out with a warning.
+
+    Raises `InputError` if one is broken, or all are.
+    """
+    takes, problems = {}, []
+    for path in paths:
+        try:
+            takes[path] = read(path)
+        except InputError as error:
+            if not skip_broken:
+                raise
+            _log.warning("skipped: %s", error)
+            problems.append(error)
+    if not takes:
+        raise InputError(f"nothing can be used; the first problem: {problems[0]}")
+    return takes
 
 
 def share_shoulder_elevation(
@@ -189,9 +243,7 @@ def _wanted(path: Path, keys: list[str]) -> list[str]:
 
 
 def _take_from(path: Path, arrays: Mapping[str, ndarray]) -> MocapTake:
-    poses, trans, betas, rate = (
-        _numbers(path, key, array).astype(np.float32) for key, array in arrays.items()
-    )
+    poses, trans, betas, rate = (_numbers(path, key, array) for key, array in arrays.items())
     if poses.ndim != 2 or poses.shape[1] not in _POSE_WIDTHS or len(poses) == 0:
         widths = ", ".join(f"{width} ({body})" for width, body in _POSE_WIDTHS.items())
         raise InputError(
@@ -217,9 +269,14 @@ def _take_from(path: Path, arrays: Mapping[str, ndarray]) -> MocapTake:
     )
 
 
-def _numbers(path: Path, key: str, array: ndarray) -> ndarray:
+def _numbers(path: Path, key: str, array: ndarray) -> Float32[ndarray, "*n"]:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: '{key}' holds {array.dtype}: expected numbers.")
-    if not np.isfinite(array).all():
-        raise InputError(f"{path}: '{key}' holds NaN or infinite values: remove those frames.")
-    return array
+    with np.errstate(over="ignore"):  # told below
+        numbers = array.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            f"{path}: '{key}' holds NaN, or values that are infinite in float32: remove those "
+            "frames."
+        )
+    return numbers

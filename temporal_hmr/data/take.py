@@ -91,7 +91,8 @@ def looked_up_axis(take: MocapTake) -> Literal["y", "z"]:
         return "y" if above_floor[0] else "z"
     raise InputError(
         f"{take.name}: cannot tell whether y or z points up (the body's up is on average "
-        f"{along_y:.2f} along y and {along_z:.2f} along z): say up_axis='y' or up_axis='z'."
+        f"{along_y:.2f} along y and {along_z:.2f} along z): say up_axis='y' or up_axis='z' (in a "
+        "configuration mocap.up_axis, or up_axis of a rotation tokenizer; else --up-axis)."
     )
 
 

@@ -3,6 +3,8 @@
 import os
 import pickle
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -14,12 +16,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from temporal_hmr.errors import InputError
 from temporal_hmr.training.optimizers import Mover
+from temporal_hmr.whole_files import PARTIAL, whole_file
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 LAST = "last.pt"
 BEST = "best.safetensors"
-PARTIAL = ".partial"
 _DAMAGE = (
     *(OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError),
     *(ArithmeticError, MemoryError, AssertionError, struct.error, pickle.UnpicklingError),
@@ -57,9 +59,11 @@ class Progress:
 
 
 def save(state: State, progress: Progress, folder: Path) -> None:
-    """Write `last.pt`; whenever the process is killed, a whole one lies there."""
-    partial = folder / (LAST + PARTIAL)
-    with partial.open("wb") as file:
+    """Write `last.pt`; whenever the process is killed, a whole one lies there.
+
+    Raises `InputError` where the disk does not take it; then the one before stays.
+    """
+    with whole_file(folder / LAST) as partial, partial.open("wb") as file:
         torch.save(
             {
                 "step": progress.step,
@@ -75,7 +79,6 @@ def save(state: State, progress: Progress, folder: Path) -> None:
         )
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(folder / LAST)
 
 
 def resume(state: State, folder: Path) -> Progress:
@@ -86,10 +89,8 @@ def resume(state: State, folder: Path) -> Progress:
     path = folder / LAST
     if not path.exists():
         return Progress()
-    try:
+    with _damage_told(path):
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        raise InputError(f"{path} is damaged; delete it to start that lesson again") from error
     try:
         return _take_over(saved, state)
     except _DAMAGE as error:
@@ -97,6 +98,23 @@ def resume(state: State, folder: Path) -> Progress:
             f"{path} is the state of a run with another configuration; "
             "continue it with its own, or give this one another --output folder"
         ) from error
+
+
+def steps_done(folder: Path) -> int:
+    """The last step of the state in a folder, 0 without one; raises `InputError` if damaged."""
+    path = folder / LAST
+    if not path.exists():
+        return 0
+    with _damage_told(path):
+        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"])
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise InputError(f"{path} is damaged; delete it to start that lesson again") from error
 
 
 def _take_over(saved: dict[str, Any], state: State) -> Progress:
@@ -120,7 +138,9 @@ def remove_partial(folder: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file such that either its old or its new text is there at any time."""
-    partial = path.with_name(path.name + PARTIAL)
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Write a file such that either its old or its new text is there at any time.
+
+    Raises `InputError` where the disk does not take it.
+    """
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")

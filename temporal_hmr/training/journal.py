@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from temporal_hmr.dependencies import installation
 from temporal_hmr.errors import InputError
 from temporal_hmr.training.checkpoints import Progress, replace_text
+from temporal_hmr.whole_files import refusals_told
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -40,7 +41,10 @@ class Journal:
         self.progress.pending.append(figures)
 
     def flush(self) -> float:
-        """Write the line of the steps since the last; returns their mean loss."""
+        """Write the line of the steps since the last; returns their mean loss.
+
+        Raises `InputError` where the disk does not take it.
+        """
         rows = self.progress.pending
         seconds = sum(row[SECONDS] for row in rows)
         line = {
@@ -54,7 +58,7 @@ class Journal:
         return line["total"]
 
     def evaluation(self, figures: Mapping[str, float]) -> None:
-        """Write the line of an evaluation."""
+        """Write the line of an evaluation; raises `InputError` as `flush` does."""
         row = {"step": self.progress.step, "evaluation": dict(figures)}
         self._write(row, "evaluation", figures)
 
@@ -64,7 +68,7 @@ class Journal:
             self.writer.close()
 
     def _write(self, row: dict[str, Any], kind: str, figures: Mapping[str, float]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with refusals_told(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if self.writer is not None:
             for name, value in figures.items():

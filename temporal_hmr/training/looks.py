@@ -14,7 +14,7 @@ from torch import Tensor
 from temporal_hmr.batch import BodyTarget, CropWindow
 from temporal_hmr.skeleton import COCO23
 from temporal_hmr.training.batches import mapped
-from temporal_hmr.training.checkpoints import PARTIAL
+from temporal_hmr.whole_files import refusals_told, whole_file
 
 CLIPS, FRAMES = 4, 3
 """Shown: clips from top to bottom, frames of each from left to right."""
@@ -86,15 +86,18 @@ def sheet(looks: Sequence[Look], errors_mm: Sequence[float]) -> UInt8[ndarray, "
 
 
 def write_sheet(image: UInt8[ndarray, "height width 3"], path: Path) -> None:
-    """As a PNG with a palette, whole or not at all; makes the folder."""
+    """As a PNG with a palette, whole or not at all; makes the folder.
+
+    Raises `InputError` where the disk does not take it.
+    """
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
+    with refusals_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     method, dither = Image.Quantize.FASTOCTREE, Image.Dither.NONE
     small = Image.fromarray(image).quantize(_COLOURS, method=method, dither=dither)
-    small.save(partial, format="png", optimize=True)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        small.save(partial, format="png", optimize=True)
 
 
 def _line_of(text: str, width: int) -> UInt8[ndarray, "strip width 3"]:

@@ -48,9 +48,7 @@ def fit(
     with module, figures, device or number of processes, and if the loss stops being a number.
     """
     make_folder(folder)
-    if settings.precision == "float16" and device.type != "cuda":
-        raise InputError(f"precision: float16 needs CUDA; on {device.type} take bfloat16")
-    clips = distributed.own_share(settings.clips, settings.accumulate)
+    clips = own_clips(settings, device)
     state = new_state(task.module.to(device), settings)
     progress = resume(state, folder)
     distributed.require_same_step(progress.step, device)
@@ -72,6 +70,16 @@ def fit(
     return state.averaged
 
 
+def own_clips(settings: LoopSettings, device: torch.device) -> int:
+    """Clips of a batch that this process draws.
+
+    Raises `InputError` if settings do not go with device or number of processes.
+    """
+    if settings.precision == "float16" and device.type != "cuda":
+        raise InputError(f"precision: float16 needs CUDA; on {device.type} take bfloat16")
+    return distributed.own_share(settings.clips, settings.accumulate)
+
+
 def make_folder(folder: Path) -> None:
     """Create a run folder; raises `InputError` if that cannot be done."""
     try:
@@ -91,7 +99,7 @@ def _require_sound(figures: dict[str, float], progress: Progress, folder: Path) 
     """Raise `InputError` for a loss that is no number; what the step did is not kept."""
     path = folder / LAST
     kept = f"the last good state is kept in {path}" if path.exists() else "nothing was kept yet"
-    remedy = "train with a lower learning_rate or clip_norm, and another --output folder"
+    remedy = f"lower learning_rate or clip_norm, and delete {folder} for this lesson to begin again"
     wrong = [name for name in figures if name != "gradient" and not math.isfinite(figures[name])]
     if wrong:
         raise InputError(
@@ -117,7 +125,7 @@ class _Keeper:
         remove_partial(folder)
         if settings.best_by is not None and progress.step < settings.steps:
             # Hours later would be late to hear that there is no such figure.
-            self._figure(task.evaluate(state.averaged))
+            chosen_figure(task.evaluate(state.averaged), settings, folder.name)
         self.journal = Journal(folder, progress, settings.clips, settings.tensorboard)
         self.bar = tqdm(
             total=settings.steps,
@@ -153,7 +161,8 @@ class _Keeper:
             self.task.show(self.state.averaged, path)
         if self.settings.best_by is None:
             return
-        name, value = f"{self.settings.best_is} {self.settings.best_by}", self._figure(figures)
+        name = f"{self.settings.best_is} {self.settings.best_by}"
+        value = chosen_figure(figures, self.settings, self.folder.name)
         sign = 1 if self.settings.best_is == "lowest" else -1
         earlier = self.progress.best
         if earlier is None or earlier[0] != name or sign * value < sign * earlier[1]:
@@ -166,10 +175,10 @@ class _Keeper:
         count = f"step {self.progress.step} of {self.settings.steps}"
         print(f"{self.folder.name}: {count}: {told}", file=sys.stderr, flush=True)
 
-    def _figure(self, figures: dict[str, float]) -> float:
-        if self.settings.best_by not in figures:
-            raise InputError(
-                f"best_by: {self.folder.name} has no figure {self.settings.best_by}; "
-                f"it has {', '.join(figures)}"
-            )
-        return figures[self.settings.best_by]
+
+def chosen_figure(figures: Mapping[str, float], settings: LoopSettings, lesson: str) -> float:
+    """The figure that `best_by` names; raises `InputError` if an evaluation has none such."""
+    name = settings.best_by
+    if name is None or name not in figures:
+        raise InputError(f"best_by: {lesson} has no figure {name}; it has {', '.join(figures)}")
+    return figures[name]

@@ -16,7 +16,7 @@ from temporal_hmr.data.augmentation import CropAugmentation
 from temporal_hmr.data.cutouts import require_room
 from temporal_hmr.data.datasets import read_sequences
 from temporal_hmr.data.detector_noise import DetectorNoise
-from temporal_hmr.data.mocap import read_takes, split_subjects
+from temporal_hmr.data.mocap import TakesConfig, counted_subjects, read_takes, split_subjects
 from temporal_hmr.data.pseudo_labels import PseudoLabels
 from temporal_hmr.data.read_people import Readings, ReadingsConfig, ReadPeople
 from temporal_hmr.data.rendered import RenderedClips, holds_clips
@@ -41,8 +41,8 @@ _OF_MOCAP = ("mocap", "augmentation", "noise", "pseudo_labels", "rendering", "re
 """Settings of how motion capture becomes windows."""
 
 
-class MocapConfig(Config):
-    """Which motion capture trains, and which is held out."""
+class MocapConfig(TakesConfig):
+    """How motion capture is read, which of it trains, and which is held out."""
 
     held_out: tuple[str, ...] = ()
     """Whole subjects (folder names) for evaluation only."""
@@ -157,7 +157,7 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
             "--held-out goes with rendered clips; of motion capture mocap.held_out says who judges"
         )
     renderer = _renderer(config.rendering, model.image_side(), given, body)
-    takes = read_takes(given.data)
+    takes = read_takes(given.data, config.mocap)
     training, judging = split_subjects(takes, config.mocap.held_out, config.mocap.ignored, "mocap.")
     return MocapWindows(
         MotionBank.of(training),
@@ -169,6 +169,7 @@ def open_source(config: DataConfig, model: HmrConfig, given: Given) -> Source:
         config.pseudo_labels,
         renderer,
         _readings(config, given.readings, body),
+        counted_subjects(takes),
     )
 
 

@@ -12,7 +12,7 @@ from temporal_hmr.body.model import BodyModel
 from temporal_hmr.body.params import SmplParams, flip_rotations
 from temporal_hmr.checkpoint import save_checkpoint
 from temporal_hmr.configuration import Config
-from temporal_hmr.data.mocap import MocapTake, split_subjects
+from temporal_hmr.data.mocap import MocapTake, TakesConfig, split_subjects
 from temporal_hmr.data.synthetic import MotionBank
 from temporal_hmr.rotation import axis_angle_to_matrix, geodesic_angle
 from temporal_hmr.skeleton import SMPL24
@@ -54,7 +54,7 @@ class RotationLossWeights(Config):
     commitment: float = 1.0
 
 
-class RotationTrainingConfig(Config):
+class RotationTrainingConfig(TakesConfig):
     """A whole run: one YAML file."""
 
     held_out: tuple[str, ...] = ()

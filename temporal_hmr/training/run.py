@@ -1,17 +1,12 @@
 """A whole run: the lessons of a configuration in order, from whatever source there is."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from pydantic import Field, model_validator
 
 from temporal_hmr.checkpoint import load_weights, read_config, save_checkpoint
-from temporal_hmr.configuration import Config, parse_config
 from temporal_hmr.errors import InputError
 from temporal_hmr.losses import LossWeights
 from temporal_hmr.losses_tals import TalsConfig
@@ -23,28 +18,19 @@ from temporal_hmr.recover import CHECKPOINT_KIND
 from temporal_hmr.tokenizers.keypoint_classifier import ImagePoseTokensConfig
 from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
 from temporal_hmr.tokenizers.rotations import RotationTokenizer, RotationTokenizerConfig
-from temporal_hmr.training.checkpoints import replace_text
-from temporal_hmr.training.distributed import is_first, wait_for_all
-from temporal_hmr.training.loop import LoopSettings, fit, make_folder
+from temporal_hmr.training.checkpoints import LAST
+from temporal_hmr.training.claiming import FOLDERS, claim
+from temporal_hmr.training.distributed import is_first
+from temporal_hmr.training.loop import LoopSettings, chosen_figure, fit, own_clips
 from temporal_hmr.training.opening import DataConfig, Given, ahead, open_source
+from temporal_hmr.training.optimizers import movers
 from temporal_hmr.training.rotation_task import CHECKPOINT_KIND as ROTATION_KIND
-from temporal_hmr.training.sources import MixedLengths, Source, without_images
+from temporal_hmr.training.sources import MixedLengths, MocapWindows, Source, without_images
+from temporal_hmr.training.tals_terms import JUDGED
 from temporal_hmr.training.tasks import KEYPOINT_KIND, HmrTask, Lesson, TokenizerTask
 
 CLASSIFIER_KIND = "image-pose-tokens"
 TOKENIZER = "tokenizer.safetensors"
-FREE_TO_CHANGE = (
-    "steps",
-    "accumulate",
-    "compile",
-    "save_every",
-    "evaluate_every",
-    "best_by",
-    "best_is",
-    "tensorboard",
-    "looks",
-)
-"""Settings of a lesson that may differ when a run is continued."""
 
 
 class TrainingConfig(DataConfig):
@@ -85,14 +71,14 @@ class TrainingConfig(DataConfig):
         """What there is to learn of bodies, in order."""
         motion = self.motion_training if self.model.is_temporal() else None
         planned: tuple[tuple[str, Lesson, LoopSettings | None, bool], ...] = (
-            ("readings", "readings", self.reading_training, False),
-            ("context", "readings", self.context_training, True),
-            ("frames", "frames", self.frame_training, False),
-            ("motion", "motion", motion, True),
+            ("reading_training", "readings", self.reading_training, False),
+            ("context_training", "readings", self.context_training, True),
+            ("frame_training", "frames", self.frame_training, False),
+            ("motion_training", "motion", motion, True),
         )
         return [
-            PlannedLesson(folder, kind, settings, long)
-            for folder, kind, settings, long in planned
+            PlannedLesson(name, kind, settings, long)
+            for name, kind, settings, long in planned
             if settings is not None
         ]
 
@@ -101,11 +87,17 @@ class TrainingConfig(DataConfig):
 class PlannedLesson:
     """One lesson of a run."""
 
-    folder: str
+    name: str
+    """Of its settings in the configuration."""
     kind: Lesson
     settings: LoopSettings
     long: bool
     """Whether on whole windows, not on short clips."""
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below the run's."""
+        return FOLDERS[self.name]
 
 
 def train(config: TrainingConfig, given: Given, folder: Path, device: torch.device) -> Path:
@@ -123,7 +115,9 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     lessons = config.lessons()
     long = windows.of_length(config.model.window)
     sources = [_source(each, config, short, long) for each in lessons]
-    claim(folder, config, given.hashes())
+    _look_ahead(config, lessons, sources, folder, device)
+    subjects = windows.subjects if isinstance(windows, MocapWindows) else {}
+    claim(folder, config, given.hashes(), subjects)
     tokenizer = None
     if given.start is None:
         tokenizer = _keypoints(config, without_images(short), folder, device, given.keypoints)
@@ -146,6 +140,34 @@ def train(config: TrainingConfig, given: Given, folder: Path, device: torch.devi
     if is_first():
         save_checkpoint(model, model.config, CHECKPOINT_KIND, path, half=True)
     return path
+
+
+def _look_ahead(
+    config: TrainingConfig,
+    lessons: list[PlannedLesson],
+    sources: list[Source],
+    folder: Path,
+    device: torch.device,
+) -> None:
+    """Raise `InputError` now for what lessons would raise it for when they begin, hours later."""
+    if config.tals is not None:
+        config.tals.keypoint_limits(JUDGED)
+        config.tals.angle_limits()
+    if config.tokenizer_training is not None:
+        own_clips(config.tokenizer_training, device)
+    model = Hmr(config.model).to(device)
+    for lesson, source in zip(lessons, sources, strict=True):
+        task = HmrTask(model, source, config.losses, device, lesson.kind, config.tals)
+        settings = lesson.settings
+        try:
+            own_clips(settings, device)
+            movers(model, settings)
+        except InputError as error:
+            raise InputError(f"{lesson.name}: {error}") from error
+        begun = (folder / lesson.folder / LAST).exists()
+        if settings.best_by is not None and is_first() and not begun:
+            chosen_figure(task.evaluate(model), settings, lesson.folder)
+        task.release(model)
 
 
 def _source(lesson: PlannedLesson, config: TrainingConfig, short: Source, long: Source) -> Source:
@@ -256,62 +278,3 @@ def _rotations(model: HmrConfig, path: Path | None) -> RotationTokenizer | None:
     tokenizer = RotationTokenizer(stored)
     load_weights(tokenizer, path)
     return tokenizer
-
-
-def claim(folder: Path, config: Config, given: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Refuse to continue a run with other settings; how long to train may change.
-
-    `given` names, by hash, the weights that it starts from.
-    """
-    make_folder(folder)
-    if is_first():
-        _claim(folder / "config.json", config, dict(given))
-    wait_for_all()
-
-
-def _claim(path: Path, config: Config, weights: dict[str, str]) -> None:
-    now = _what_must_stay(config)
-    if path.exists():
-        earlier = _earlier(path)
-        # Earlier versions did not note them.
-        earlier_weights = earlier.pop("weights", weights)
-        for lesson in (name for name in earlier if name.endswith("training") and earlier[name]):
-            earlier[lesson]["steps"] = 1  # any: it may change
-        # Settings that are newer than the run had their default in it.
-        then = _what_must_stay(parse_config(earlier, type(config), str(path)))
-        differing = [name for name in now if now[name] != then[name]]
-        for name in sorted(set(weights) | set(earlier_weights)):
-            if weights.get(name) != earlier_weights.get(name):
-                differing.append(f"weights of {name}")
-        if differing:
-            raise InputError(
-                f"{path.parent} holds a run with another configuration ({differing[0]} differs); "
-                "continue it with its own, or give this one another --output folder"
-            )
-    replace_text(path, json.dumps(now | {"weights": weights}, indent=1))
-
-
-def _earlier(path: Path) -> dict[str, Any]:
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(earlier, dict) and isinstance(earlier.get("weights", {}), dict)
-        whole &= all(
-            isinstance(earlier[name], dict | None) for name in earlier if name.endswith("training")
-        )
-    except (OSError, ValueError, RecursionError):
-        whole = False
-    if not whole:
-        raise InputError(
-            f"{path} is damaged, and nobody can tell whether the run is of this configuration: "
-            "delete the file if it is, or give this one another --output folder"
-        )
-    return earlier
-
-
-def _what_must_stay(config: Config) -> dict[str, Any]:
-    values = config.model_dump(mode="json", exclude={"workers"})
-    lessons = [name for name in values if name.endswith("training") and values[name] is not None]
-    for name in lessons:
-        for free in FREE_TO_CHANGE:
-            del values[name][free]
-    return values

@@ -1,7 +1,7 @@
 """Where windows to learn from come from, and those that judge what was learned."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -75,6 +75,8 @@ class MocapWindows:
     renderer: Renderer | None = None
     readings: Readings | None = None
     """Some of the clips that train may be these, where there is no renderer."""
+    subjects: Mapping[str, int] = field(default_factory=dict)
+    """How many takes there are of whom, those left aside among them."""
 
     def of_length(self, frames: int) -> "MocapWindows":
         return self if frames == self.frames else replace(self, frames=frames)
