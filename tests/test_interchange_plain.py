@@ -53,6 +53,7 @@ def test_all_there_may_be(tmp_path: Path) -> None:
         ({"betas": np.zeros(9)}, "'betas' of shape"),
         ({"trans": np.zeros((4, 3))}, "'trans' of shape"),
         ({"frame_ids": np.arange(4)}, "5 frames in 'poses', not 4"),
+        ({"frame_ids": np.zeros(0, int)}, "no frames in 'frame_ids'"),
         ({"gender": "other"}, "gender 'other'"),
         ({"trans_world": np.zeros((5, 3))}, "no 'poses_world'"),
     ],
