@@ -1,7 +1,9 @@
 """`python -m temporal_hmr.evaluate` from end to end: datasets and results written by the tests."""
 
 import csv
+import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,11 @@ from toy_mocap import write_mocap
 from temporal_hmr.body.load import load_body
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise
+from temporal_hmr.data.labelled import LabelledSequence
+from temporal_hmr.evaluation import tracked
 from temporal_hmr.evaluation.benchmark import read_predictions
 from temporal_hmr.evaluation.bodies import Bodies
+from temporal_hmr.evaluation.own import OwnSettings
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.output.npz import Provenance, save_motion
 from temporal_hmr.pickles import load_pickle
@@ -158,6 +163,62 @@ def test_our_tracker_is_run_once_and_continues(threedpw: Data, tmp_path: Path, c
     assert "made with other settings" in capsys.readouterr().err
     assert run(threedpw, "3dpw", tmp_path / "b", "--predictions", out / "predictions") == 0
     assert overall(tmp_path / "b") == pytest.approx(first, abs=1e-3)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_changed_keypoint_files_and_bodies_are_computed_anew(threedpw: Data, tmp_path) -> None:
+    smpl, keypoints, out = tmp_path / "smpl", tmp_path / "keypoints", tmp_path / "out"
+    shutil.copytree(threedpw.smpl, smpl)
+    data, name = Data(threedpw.root, smpl, threedpw.sequences), "courtyard_walk_01_0"
+    keypoints.mkdir()
+    words = ("--keypoints", keypoints, "--sequences", name)
+
+    def error_with(shift: float) -> float:
+        sequence = data.sequences[name]
+        places = sequence.keypoints + np.array([shift, 0, 0])
+        np.savez(
+            keypoints / f"{name}.npz", keypoints2d=places, frame_ids=np.arange(len(places)),
+            skeleton=sequence.skeleton.name,
+        )  # fmt: skip
+        assert run(data, "3dpw", out, *words) == 0
+        return overall(out)
+
+    first = error_with(0.0)
+    assert error_with(0.0) == pytest.approx(first, abs=1e-3)
+    moved = error_with(40.0)
+    assert moved != pytest.approx(first, abs=1e-3)
+    before = (out / "predictions" / "courtyard_walk_01" / "people.json").read_text()
+    (smpl / "SMPL_NEUTRAL.pkl").write_bytes((smpl / "SMPL_MALE.pkl").read_bytes())
+    error_with(40.0)
+    assert (out / "predictions" / "courtyard_walk_01" / "people.json").read_text() != before
+
+
+@pytest.mark.parametrize("whose", ["image", "package"])
+def test_changed_images_and_packages_are_computed_anew(
+    whose: str, threedpw: Data, tmp_path: Path, monkeypatch
+) -> None:
+    """Another time or size of a file is enough to be another image."""
+    sequence = threedpw.sequences["courtyard_walk_01_0"]
+    made = []
+
+    def recover_video(people: list[LabelledSequence], *_: object) -> dict[str, BodyMotion]:
+        made.append(people[0].name)
+        return {}
+
+    monkeypatch.setattr(tracked, "recover_video", recover_video)
+    bodies, folder = Bodies(threedpw.smpl), tmp_path / "predictions"
+
+    def track() -> int:
+        tracked.track_sequences([sequence], bodies, None, OwnSettings(), folder)
+        return len(made)
+
+    assert [track(), track()] == [1, 1]
+    if whose == "image":
+        state = sequence.images[3].stat()
+        os.utime(sequence.images[3], ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000_000))
+    else:
+        monkeypatch.setattr(tracked, "package_version", lambda: "another")
+    assert [track(), track()] == [2, 2]
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -17,6 +17,7 @@ from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.benchmark import Predictions, by_video
 from temporal_hmr.evaluation.bodies import Bodies
+from temporal_hmr.evaluation.given_keypoints import keypoint_file
 from temporal_hmr.evaluation.matching import assign
 from temporal_hmr.evaluation.own import OwnSettings, check_images, recover_video
 from temporal_hmr.motion import BodyMotion, PredictedMotion
@@ -28,6 +29,7 @@ from temporal_hmr.output.npz import (
     save_motion,
 )
 from temporal_hmr.recover import default_weights, load_model
+from temporal_hmr.tracking import body_digest
 
 _SETTINGS, _DONE = "settings.json", "people.json"
 
@@ -42,22 +44,24 @@ def track_sequences(
     """Predictions for all sequences; each person's result file is written to `folder` at once.
 
     A run that was interrupted goes on where it stopped: videos whose files are there are not
-    tracked again. Raises `InputError` if images are missing, or the folder holds predictions that
-    were made otherwise.
+    tracked again, unless anything that the tracker is told has changed. Raises `InputError` if
+    images are missing, or the folder holds predictions that were made otherwise.
     """
     path = default_weights() if weights is None else weights
     model = load_model(path, torch.device("cpu"))
-    if settings.detects or model.config.image_side() is not None:
+    looks = settings.detects or model.config.image_side() is not None
+    if looks:
         for sequence in sequences:
             check_images(sequence)
     body = copy.deepcopy(bodies.of("neutral")).float()
     _claim(folder, {**asdict(settings), "weights": file_hash(path), "body": body.name})
+    made_by = f"{package_version()} {body_digest(body)}"
     videos = by_video(sequences)
     motions: dict[str, PredictedMotion | None] = {}
     notes = []
     for video, people in Stage("tracking").track(videos.items(), len(videos), unit="video"):
         place = folder / video.replace("/", "_")
-        told = _told(people)
+        told = _told(people, made_by, settings.keypoint_folder, looks)
         found = _kept(place, told)
         if found is None:
             provenance = _provenance(video, path, body)
@@ -89,17 +93,29 @@ def _claim(folder: Path, settings: dict[str, object]) -> None:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _told(people: Sequence[LabelledSequence]) -> str:
-    """A hash of everything about a video and its people that the tracker may be told."""
-    digest = hashlib.sha256()
+def _told(
+    people: Sequence[LabelledSequence], made_by: str, keypoint_folder: Path | None, looks: bool
+) -> str:
+    """A hash of who makes the predictions and all that they may be told of a video's people.
+
+    Where it `looks` at images, another size or time of a file is another image.
+    """
+    digest = hashlib.sha256(made_by.encode())
     for person in people:
         camera = (person.camera.focal, person.camera.center)
-        images = [str(path) for path in person.images]
+        images = [_stamp(path) if looks else str(path) for path in person.images]
         size = (person.camera.width, person.camera.height)
         digest.update(f"{person.name} {person.fps} {size} {images}".encode())
         for array in (person.boxes, person.keypoints, *(each.numpy() for each in camera)):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if keypoint_folder is not None and keypoint_file(person, keypoint_folder).is_file():
+            digest.update(file_hash(keypoint_file(person, keypoint_folder)).encode())
     return digest.hexdigest()
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    state = path.stat()
+    return str(path), state.st_size, state.st_mtime_ns
 
 
 def _keep(place: Path, motions: dict[str, BodyMotion], provenance: Provenance, told: str) -> None:
