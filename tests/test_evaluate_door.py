@@ -193,6 +193,29 @@ def test_changed_keypoint_files_and_bodies_are_computed_anew(threedpw: Data, tmp
     assert (out / "predictions" / "courtyard_walk_01" / "people.json").read_text() != before
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("file", "contents"),
+    [("people.json", b""), ("people.json", b'[1, "a"]'), ("person_000.npz", b"PK\x03\x04"),
+     ("person_000.npz", None)],
+)  # fmt: skip
+def test_damaged_predictions_are_computed_anew(
+    file: str, contents: bytes | None, threedpw: Data, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "out"
+    words = ("--keypoints", "dataset", "--sequences", "courtyard_walk_01_0")
+    assert run(threedpw, "3dpw", out, *words) == 0
+    first = overall(out)
+    path = out / "predictions" / "courtyard_walk_01" / file
+    path.unlink() if contents is None else path.write_bytes(contents)
+    capsys.readouterr()
+    assert run(threedpw, "3dpw", out, *words) == 0
+    assert capsys.readouterr().err.count("is computed anew, being damaged") == 1
+    assert overall(out) == pytest.approx(first, abs=1e-3)
+    assert run(threedpw, "3dpw", out, *words) == 0
+    assert "damaged" not in capsys.readouterr().err, "it is kept once more"
+
+
 @pytest.mark.parametrize("whose", ["image", "package"])
 def test_changed_images_and_packages_are_computed_anew(
     whose: str, threedpw: Data, tmp_path: Path, monkeypatch

@@ -3,8 +3,9 @@
 import copy
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,11 @@ from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.evaluation.given_keypoints import keypoint_file
 from temporal_hmr.evaluation.matching import assign
 from temporal_hmr.evaluation.own import OwnSettings, check_images, recover_video
+from temporal_hmr.interchange.ours import read_ours
 from temporal_hmr.motion import BodyMotion, PredictedMotion
 from temporal_hmr.output.npz import (
     Provenance,
     atomic_path,
-    load_motion,
     package_version,
     save_motion,
 )
@@ -32,6 +33,9 @@ from temporal_hmr.recover import default_weights, load_model
 from temporal_hmr.tracking import body_digest
 
 _SETTINGS, _DONE = "settings.json", "people.json"
+_DAMAGE = (InputError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What files raise that are lost, cut or garbled."""
+_log = logging.getLogger(__name__)
 
 
 def track_sequences(
@@ -79,16 +83,16 @@ def track_sequences(
 
 def _claim(folder: Path, settings: dict[str, object]) -> None:
     """Refuse to mix predictions that were made in different ways."""
-    text = json.dumps(settings, indent=1, default=str) + "\n"
+    text = (json.dumps(settings, indent=1, default=str) + "\n").encode()
     path = folder / _SETTINGS
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.read_text(encoding="utf-8") != text:
+        if path.exists() and path.read_bytes() != text:
             raise InputError(
                 f"{folder} holds predictions made with other settings or weights; give another "
                 "--output-dir, or remove it"
             )
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
 
@@ -131,14 +135,22 @@ def _keep(place: Path, motions: dict[str, BodyMotion], provenance: Provenance, t
 
 
 def _kept(place: Path, told: str) -> dict[str, PredictedMotion] | None:
-    """What an earlier run left of this video; None without any, or if it was told otherwise."""
+    """What an earlier run left of this video; None without any, or if it was told otherwise.
+
+    None also for what cannot be read, of which a log line tells.
+    """
     if not (place / _DONE).exists():
         return None
-    contents = json.loads((place / _DONE).read_text(encoding="utf-8"))
-    if contents["told"] != told:
+    try:
+        contents = json.loads((place / _DONE).read_text(encoding="utf-8"))
+        if contents["told"] != told:
+            return None
+        people = contents["people"].items()
+        return {name: replace(read_ours(place / file)[0], name=name) for file, name in people}
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        _log.warning("%s is computed anew, being damaged: %s", place, reason)
         return None
-    people = contents["people"].items()
-    return {name: PredictedMotion.of(load_motion(place / file), name) for file, name in people}
 
 
 def _provenance(video: str, weights: Path, body: BodyModel) -> Provenance:
