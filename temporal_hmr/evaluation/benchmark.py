@@ -21,6 +21,7 @@ from temporal_hmr.evaluation.points import REGRESSED
 from temporal_hmr.evaluation.protocol import Protocol
 from temporal_hmr.evaluation.score import WORLD_METRICS, SequenceScores, score_sequence
 from temporal_hmr.evaluation.summary import Run
+from temporal_hmr.evaluation.summary import label as metric_label
 from temporal_hmr.interchange.folder import FolderEntry, read_folder
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.recover import on_body
@@ -276,21 +277,27 @@ def _shortcomings(run: Run, skip_nan: bool) -> list[str]:
                 f"{scores.name}: {guessed} of {int(scores.scored.sum())} scored frames are filled "
                 "in by the system, not seen (--set guesses=skip leaves them out)"
             )
-        lines += _not_numbers(scores, skip_nan)
+        lines += _not_numbers(scores, run.protocol, skip_nan)
         lines += [f"{scores.name}: {note}" for note in scores.notes]
     return lines
 
 
-def _not_numbers(scores: SequenceScores, skip_nan: bool) -> list[str]:
-    if scores.predicted_joints is None:
+def _not_numbers(scores: SequenceScores, protocol: Protocol, skip_nan: bool) -> list[str]:
+    """Which metrics are no numbers in which frames, those first that say most narrowly where."""
+    broken: dict[tuple[int, ...], list[str]] = {}
+    for metric in protocol.metrics:
+        found = scores.values.get(metric)
+        if found is not None and int(found.num_nan()):
+            frames = found.frames[found.counted & found.values.isnan()]
+            broken.setdefault(tuple(frames.tolist()), []).append(metric_label(metric, protocol))
+    if not broken:
         return []
-    finite = scores.predicted_joints.flatten(1).isfinite().all(1).numpy()
-    broken = np.flatnonzero(scores.scored)[~finite]
-    if not len(broken):
-        return []
+    places = [
+        f"{', '.join(broken[frames])} in frames {_some([str(frame) for frame in frames])}"
+        for frames in sorted(broken, key=len)
+    ]
     fate = "left out" if skip_nan else "and neither are the means (--skip-nan leaves them out)"
-    frames = _some([str(frame) for frame in broken])
-    return [f"{scores.name}: predictions are not numbers in frames {frames}: {fate}"]
+    return [f"{scores.name}: predictions are not numbers for {'; '.join(places)}: {fate}"]
 
 
 def _some(names: Sequence[str]) -> str:
