@@ -321,8 +321,11 @@ def test_weak_perspective_scores_in_the_camera_frame_only(emdb: Tree) -> None:
         torch.testing.assert_close(values.values, without.values[name].values, equal_nan=True)
     assert without.predicted_joints is not None and without.true_joints is not None
     torch.testing.assert_close(without.predicted_joints[:, 0], without.true_joints[:, 0])
-    with pytest.raises(InputError, match="no translation"):
-        score_sequence(sequence, flat, preset("emdb2", "emdb2"), emdb.bodies)
+    in_world = score_sequence(sequence, flat, preset("emdb2", "emdb2"), emdb.bodies)
+    assert not in_world.values and in_world.scored.any()
+    assert in_world.notes == (
+        f"{flat.name} has no translation, so nothing of it is scored in the world",
+    )
 
 
 def test_a_world_that_is_no_number_is_told_by_frame(emdb: Tree) -> None:
