@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,17 @@ class Bodies:
                 )
             self._regressors[name, gender] = body.point_regressor(matrix)
         return self._regressors[name, gender]
+
+    def landmarks(self, names: Sequence[str], gender: str) -> list[int]:
+        """Vertices of named points of the surface; raises `InputError` for one that is unknown."""
+        body = self.of(gender)
+        for name in names:
+            if name not in body.landmarks:
+                raise InputError(
+                    f"the body {body.name} does not know where its {name} is (SMPL's 6890 vertices "
+                    "do): leave foot_sliding out with --set metrics="
+                )
+        return [body.landmarks[name] for name in names]
 
     def _matrix(self, name: str) -> Float[ndarray, "K V"]:
         if name == "smpl24":
