@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.model import BodyModel, body_digest
 from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.command_line import Stage
 from temporal_hmr.data.labelled import LabelledSequence
@@ -30,7 +30,6 @@ from temporal_hmr.output.npz import (
     save_motion,
 )
 from temporal_hmr.recover import default_weights, load_model
-from temporal_hmr.tracking import body_digest
 
 _SETTINGS, _DONE = "settings.json", "people.json"
 _DAMAGE = (InputError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
