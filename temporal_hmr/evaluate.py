@@ -143,12 +143,11 @@ def _default_name(options: Namespace) -> str:
 def _benchmark(
     options: Namespace, folder: Path
 ) -> tuple["Results", Mapping[str, "LabelledSequence"]]:
-    from temporal_hmr.command_line import Stage
-    from temporal_hmr.evaluation import benchmark
+    from temporal_hmr.evaluation import benchmark, runs
     from temporal_hmr.evaluation.bodies import Bodies
     from temporal_hmr.evaluation.tables import Results
 
-    protocols = _protocols(options)
+    asked = _protocols(options)
     split = options.split or "test"
     read, left_out = benchmark.read_sequences(
         options.dataset, options.data, split, options.skip_broken
@@ -158,7 +157,7 @@ def _benchmark(
     videos = {sequence.video for sequence in sequences}
     everybody = [sequence for sequence in read if sequence.video in videos]
     bodies = Bodies(options.smpl)
-    benchmark.require_bodies(protocols.values(), everybody, bodies)
+    protocols, unusable = runs.usable_protocols(asked, everybody, bodies)
     doubts = benchmark.contradictions(sequences, bodies)
     if doubts and options.strict:
         raise InputError("; ".join(doubts))
@@ -169,22 +168,17 @@ def _benchmark(
             options.predictions, options.format, everybody, bodies
         )
         facts = (("predictions", str(options.predictions)),)
-    runs = [
-        benchmark.score_all(
-            label, protocol, sequences, predictions.motions, bodies, Stage(f"scoring, {label}")
-        )
-        for label, protocol in protocols.items()
-    ]
-    shortcomings = benchmark.shortcomings(runs, options.skip_nan)
-    warnings = (*left_out, *doubts, *predictions.warnings, *shortcomings)
+    scored, empty = runs.score_protocols(protocols, sequences, predictions, bodies)
+    shortcomings = benchmark.shortcomings(scored, options.skip_nan)
+    warnings = (*left_out, *unusable, *doubts, *predictions.warnings, *empty, *shortcomings)
     facts = (
         *_common_facts(options),
         *((("split", split),) if options.dataset == "3dpw" else ()),
         ("sequences", benchmark.scope(read, sequences, left_out)),
         *facts,
-        *benchmark.world_facts(runs, predictions),
+        *runs.world_facts(scored, predictions),
     )
-    results = Results(facts, runs, warnings, options.skip_nan)
+    results = Results(facts, scored, warnings, options.skip_nan)
     return results, {sequence.name: sequence for sequence in sequences}
 
 
@@ -262,8 +256,7 @@ def _mocap(options: Namespace) -> tuple["Results", Mapping[str, "LabelledSequenc
 
 def _videos(options: Namespace, folder: Path) -> tuple["Results", Mapping[str, "LabelledSequence"]]:
     """Rendered videos through the code of `track`; the results stay in the folder."""
-    from temporal_hmr.command_line import Stage
-    from temporal_hmr.evaluation import benchmark
+    from temporal_hmr.evaluation import benchmark, runs
     from temporal_hmr.evaluation.bodies import Bodies
     from temporal_hmr.evaluation.tables import Results
     from temporal_hmr.evaluation.videos import read_videos, track_videos
@@ -284,12 +277,7 @@ def _videos(options: Namespace, folder: Path) -> tuple["Results", Mapping[str, "
     videos = {sequence.video for sequence in sequences}
     everybody = [sequence for sequence in read if sequence.video in videos]
     predictions = track_videos(options.data, everybody, track, bodies)
-    runs = [
-        benchmark.score_all(
-            label, protocol, sequences, predictions.motions, bodies, Stage(f"scoring, {label}")
-        )
-        for label, protocol in protocols.items()
-    ]
+    scored, empty = runs.score_protocols(protocols, sequences, predictions, bodies)
     facts = (
         *_common_facts(options),
         ("sequences", benchmark.scope(read, sequences, [])),
@@ -297,8 +285,9 @@ def _videos(options: Namespace, folder: Path) -> tuple["Results", Mapping[str, "
         ("focal length", options.focal or "assumed"),
         *_weights_fact(options),
     )
-    warnings = (*predictions.warnings, *benchmark.shortcomings(runs, options.skip_nan))
-    results = Results(facts, runs, warnings, options.skip_nan)
+    shortcomings = benchmark.shortcomings(scored, options.skip_nan)
+    warnings = (*predictions.warnings, *empty, *shortcomings)
+    results = Results(facts, scored, warnings, options.skip_nan)
     return results, {sequence.name: sequence for sequence in sequences}
 
 

@@ -158,5 +158,10 @@ class PredictedMotion:
             person_id=motion.person_id,
         )
 
+    @property
+    def has_place(self) -> bool:
+        """Whether it says where in a world, or how far from the camera, the person is."""
+        return self.world is not None or self.has_depth
+
     def __len__(self) -> int:
         return len(self.frames)

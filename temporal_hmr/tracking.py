@@ -1,6 +1,5 @@
 """From a video to the bodies of the people in it: the straight line behind the `track` door."""
 
-import hashlib
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from temporal_hmr.body.load import load_body
-from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.model import BodyModel, body_digest
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import digest, file_hash
 from temporal_hmr.command_line import Stage, counted, nearest
@@ -365,11 +364,3 @@ def _provenance(
 def _named_file(path: Path | str | None) -> dict[str, str] | None:
     """A file or folder by name and content."""
     return None if path is None else {"file": Path(path).name, "sha256": digest(Path(path))}
-
-
-def body_digest(body: BodyModel) -> str:
-    """SHA-256 of the arrays of a body, hexadecimal."""
-    arrays = hashlib.sha256()
-    for array in body.buffers():
-        arrays.update(array.numpy().tobytes())
-    return arrays.hexdigest()

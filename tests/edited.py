@@ -10,7 +10,7 @@ import pytest
 import torch
 from tracked_clips import tiny_config, write_weights
 
-from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.model import BodyModel, body_digest
 from temporal_hmr.camera import Camera
 from temporal_hmr.checkpoint import file_hash
 from temporal_hmr.command_line import run_door
@@ -21,7 +21,6 @@ from temporal_hmr.output.folder import write_results
 from temporal_hmr.output.npz import Provenance
 from temporal_hmr.recover import load_model, recover
 from temporal_hmr.skeleton import COCO23
-from temporal_hmr.tracking import body_digest
 
 CAMERA = Camera.with_focal(300.0, 160, 120)
 FPS, COUNT = 25.0, 12

@@ -159,3 +159,17 @@ def test_trees_that_are_not_emdb(tmp_path: Path, labels: Labels) -> None:
         read_emdb(tmp_path, 2)
     with pytest.raises(InputError, match="EMDB has no subset 3: give 1, 2"):
         read_emdb(tmp_path, 3)  # type: ignore[arg-type]
+
+
+def test_folders_that_are_no_videos_are_passed_over(tmp_path: Path, labels: Labels) -> None:
+    path = put(tmp_path, labels)
+    (tmp_path / "P1" / "__MACOSX" / "14_outdoor_climb").mkdir(parents=True)
+    (tmp_path / "P1" / "results").mkdir()
+    assert [s.name for s in read_emdb(tmp_path)] == ["P1_14_outdoor_climb"]
+    for lost in ("P1/15_outdoor_walk", "P1/renamed/images"):
+        (tmp_path / lost).mkdir(parents=True)
+    with pytest.raises(InputError) as caught:
+        read_emdb(tmp_path)
+    assert "P1_15_outdoor_walk_data.pkl" in str(caught.value)
+    assert "P1_renamed_data.pkl" in str(caught.value)
+    assert path.name not in str(caught.value)

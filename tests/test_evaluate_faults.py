@@ -10,6 +10,7 @@ from dataset_trees import write_emdb, write_threedpw
 from evaluated import FRAMES, Data, answer, genders, run, scores, threedpw_data, wham
 from interchange_files import dump
 
+from temporal_hmr.data.emdb import read_emdb
 from temporal_hmr.rotation import axis_angle_to_matrix
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -47,11 +48,47 @@ class TestNothingIsScoredSilently:
         words = ("--predictions", tmp_path / "results", "--sequences", "courtyard_walk_01")
         assert run(threedpw, "3dpw", tmp_path / "out", *words) == 0
         captured = capsys.readouterr()
-        assert "courtyard_walk_01_0: predictions are not numbers in frames 15: and" in captured.err
+        assert (
+            "courtyard_walk_01_0: predictions are not numbers for MPJPE, PA-MPJPE, PVE in frames "
+            "15; accel. error in frames 14, 15, 16; jitter (all joints) in frames 13, 14, 15, 16: "
+            "and neither are the means"
+        ) in captured.err
         assert scores(tmp_path / "out")["runs"][0]["overall"]["metrics"]["mpjpe"]["value"] is None
         assert run(threedpw, "3dpw", tmp_path / "skip", *words, "--skip-nan") == 0
         metrics = scores(tmp_path / "skip")["runs"][0]["overall"]["metrics"]
         assert metrics["mpjpe"]["value"] > 0 and metrics["mpjpe"]["num_nan"] == 1
+
+    def test_a_place_that_is_none_matters_to_no_metric(
+        self, threedpw: Data, tmp_path: Path, capsys
+    ) -> None:
+        """All of this protocol's are of the body about its root."""
+        lost = answer(threedpw, "courtyard_walk_01_0")
+        lost["trans"][15] = np.nan
+        lost["pose"][15, 3 * 18] += 1
+        wham(tmp_path / "results" / "courtyard_walk_01.pkl", lost)
+        words = ("--predictions", tmp_path / "results", "--sequences", "courtyard_walk_01")
+        assert run(threedpw, "3dpw", tmp_path / "out", *words) == 0
+        assert "not numbers" not in capsys.readouterr().err
+        assert all(
+            metric["value"] is not None and not metric["num_nan"]
+            for metric in scores(tmp_path / "out")["runs"][0]["overall"]["metrics"].values()
+        )
+
+    def test_a_world_that_is_no_number_is_told_by_frame(
+        self, threedpw: Data, tmp_path: Path, capsys
+    ) -> None:
+        root, name = tmp_path / "emdb", "P0_09_outdoor_walk"
+        write_emdb(root, genders(threedpw.smpl), frames=FRAMES, images=False)
+        data = Data(root, threedpw.smpl, {each.name: each for each in read_emdb(root)})
+        lost = answer(data, name)
+        lost["trans"][20] = np.nan
+        wham(tmp_path / "results" / f"{name}.pkl", lost)
+        words = ("--predictions", tmp_path / "results", "--sequences", name)
+        switches = ("--set", "metrics=rte,erve")
+        assert run(data, "emdb2", tmp_path / "out", *words, *switches) == 0
+        assert (
+            f"{name}: predictions are not numbers for RTE in frames 20; ERVE in frames 19, 20: and"
+        ) in capsys.readouterr().err
 
     def test_two_for_one(self, threedpw: Data, tmp_path: Path, capsys) -> None:
         person = answer(threedpw, "downtown_talk_00_0")

@@ -320,8 +320,9 @@ def test_weak_perspective_scores_in_the_camera_frame_only(emdb: Tree) -> None:
         torch.testing.assert_close(values.values, without.values[name].values, equal_nan=True)
     assert without.predicted_joints is not None and without.true_joints is not None
     torch.testing.assert_close(without.predicted_joints[:, 0], without.true_joints[:, 0])
-    with pytest.raises(InputError, match="no translation"):
-        score_sequence(sequence, flat, preset("emdb2", "emdb2"), emdb.bodies)
+    in_world = score_sequence(sequence, flat, preset("emdb2", "emdb2"), emdb.bodies)
+    assert in_world.scored.any() and not in_world.values
+    assert [f"{flat.name} has no translation" in note for note in in_world.notes] == [True]
 
 
 def test_predictions_of_another_video_are_refused(threedpw: Tree) -> None:

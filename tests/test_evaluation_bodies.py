@@ -1,5 +1,6 @@
 """Bodies and regressors that users bring are found, and missed by name."""
 
+import logging
 import pickle
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.bodies import Bodies
 
 
-def write(folder: Path, *names: str, vertices: int = 60) -> None:
+def write(folder: Path, *names: str, vertices: int = 60, joints: int = 24) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        arrays = made_up_body(vertices) | {"regressor_coco_feet": np.eye(23, vertices)}
+        arrays = made_up_body(vertices, joints) | {"regressor_coco_feet": np.eye(23, vertices)}
         if name.endswith(".npz"):
             np.savez(folder / name, **arrays)
         else:
@@ -45,6 +46,32 @@ def test_other_bodies_of_the_family_are_passed_over(tmp_path: Path) -> None:
     write(tmp_path, "SMPLX_MALE.npz", "SMPLH_male.npz")
     with pytest.raises(InputError, match="no male SMPL body"):
         Bodies(tmp_path).of("male")
+
+
+def test_bodies_of_other_joints_are_passed_over(tmp_path: Path) -> None:
+    """As in smplx's folder of models, where FLAME's come first."""
+    write(tmp_path / "flame", "FLAME_MALE.npz", joints=5)
+    with pytest.raises(InputError, match="5 joints, as FLAME has"):
+        Bodies(tmp_path).of("male")
+    write(tmp_path / "smpl", "SMPL_MALE.npz")
+    assert Bodies(tmp_path).of("male").name == "SMPL_MALE"
+
+
+def test_a_broken_body_yields_to_a_whole_one_and_is_told(tmp_path: Path, caplog) -> None:
+    write(tmp_path, "SMPL_MALE.npz", "basicmodel_m_lbs.npz")
+    (tmp_path / "SMPL_MALE.npz").write_bytes(b"cut off")
+    with caplog.at_level(logging.WARNING):
+        assert Bodies(tmp_path).of("male").name == "basicmodel_m_lbs"
+    assert "SMPL_MALE.npz is damaged" in caplog.text
+
+
+def test_hidden_companions_are_no_bodies(tmp_path: Path) -> None:
+    write(tmp_path, "SMPL_MALE.npz")
+    (tmp_path / "._SMPL_MALE.npz").write_bytes(b"Mac OS X")
+    (tmp_path / "._SMPL_FEMALE.npz").write_bytes(b"Mac OS X")
+    assert Bodies(tmp_path).of("male").name == "SMPL_MALE"
+    with pytest.raises(InputError, match="no female SMPL body"):
+        Bodies(tmp_path).of("female")
 
 
 def test_the_environment_and_usual_folders(tmp_path: Path, monkeypatch) -> None:

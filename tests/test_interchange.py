@@ -1,5 +1,6 @@
 """Result files of every system are read as what their systems mean by them."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -271,7 +272,6 @@ FAULTS: list[tuple[str, Change, str]] = [
     ("wham", lambda c: c[3].update(frame_ids=np.array([-1, 0, 1, 2])), r"no whole numbers"),
     ("wham", lambda c: c[3].update(frame_ids=np.array([0, 1.5, 2, 3])), r"no whole numbers"),
     ("wham", lambda c: c[3].update(frame_ids=np.array([0, 1, np.nan, 3])), r"no whole numbers"),
-    ("wham", lambda c: c[3].update(frame_ids=np.zeros(0, int)), r"no frames in 'frame_ids'"),
     ("wham", lambda c: c.update({5: np.zeros(3)}), r"person 5 has values of type ndarray"),
     ("vibe", lambda c: c[3].pop("betas"), r"person 3 has no 'betas'"),
     ("vibe", lambda c: c[3].update(bboxes=np.zeros((4, 3))), r"'bboxes' of shape \(4, 3\)"),
@@ -370,6 +370,17 @@ class TestTelling:
     def test_nobody_is_an_answer(self, tmp_path: Path) -> None:
         assert read_predictions(dump({}, tmp_path / "a.pkl")) == []
         assert read_predictions(dump(phalp_contents(3, {}), tmp_path / "b.pkl")) == []
+
+    @pytest.mark.parametrize("kind", ["wham", "vibe"])
+    def test_somebody_without_frames_is_left_out_and_told(
+        self, kind: str, tmp_path: Path, caplog
+    ) -> None:
+        contents = contents_of(kind)
+        contents[3] = {key: value[:0] for key, value in contents[3].items() if value is not None}
+        with caplog.at_level(logging.WARNING):
+            people = read_predictions(write(kind, contents, tmp_path))
+        assert [person.name for person in people] == ["results.bin person 0"]
+        assert "person 3 of" in caplog.text and "has no frames" in caplog.text
 
     def test_missing_and_broken_files(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is not a file"):

@@ -22,6 +22,13 @@ def test_the_least_there_can_be(tmp_path: Path) -> None:
     assert read.world is None
 
 
+def test_a_shape_of_all_frames_may_be_a_row(tmp_path: Path) -> None:
+    local = motion(5)
+    np.savez(tmp_path / "walk.npz", poses=local["pose"], betas=local["betas"][:1])
+    (read,) = read_predictions(tmp_path / "walk.npz")
+    assert read.smpl.betas.tolist() == [local["betas"][0].tolist()] * 5
+
+
 def test_all_there_may_be(tmp_path: Path) -> None:
     local, world = motion(4), motion(4, seed=1)
     np.savez(
@@ -46,6 +53,7 @@ def test_all_there_may_be(tmp_path: Path) -> None:
         ({"betas": np.zeros(9)}, "'betas' of shape"),
         ({"trans": np.zeros((4, 3))}, "'trans' of shape"),
         ({"frame_ids": np.arange(4)}, "5 frames in 'poses', not 4"),
+        ({"frame_ids": np.zeros(0, int)}, "no frames in 'frame_ids'"),
         ({"gender": "other"}, "gender 'other'"),
         ({"trans_world": np.zeros((5, 3))}, "no 'poses_world'"),
     ],

@@ -66,6 +66,37 @@ def test_everybody_gets_their_own(with_boxes: bool) -> None:
     assert found.notes == ()
 
 
+def resized(boxes: np.ndarray | None, width: float, height: float) -> np.ndarray:
+    """Around the same centres, in shares of the former height."""
+    assert boxes is not None
+    center, tall = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 3:] - boxes[:, 1:2]
+    half = tall * np.array([width, height]) / 2
+    return np.concatenate([center - half, center + half], 1)
+
+
+@pytest.mark.parametrize("widening", [1.0, 1.2])
+def test_square_boxes_of_slim_people_are_theirs(widening: float) -> None:
+    """Seen from the side they fill a quarter of the squares that VIBE crops."""
+    people = [person("street_0", -0.3), person("street_1", 0.3)]
+    people = [replace(each, boxes=resized(each.boxes, 0.25, 1)) for each in people]
+    motions = [
+        replace(each, boxes=resized(each.boxes, widening, widening))
+        for each in (predicted("b", 0.3), predicted("a", -0.3))
+    ]
+    found = assign(people, motions, BODIES)
+    names = {name: motion.name for name, motion in found.motions.items() if motion}
+    assert names == {"street_0": "a", "street_1": "b"}
+    assert found.notes == ()
+
+
+def test_where_nobody_fits_the_best_overlap_is_told() -> None:
+    found = assign(PEOPLE, [predicted("cyclist", 3.0), predicted("a", -2.0)], BODIES)
+    assert found.motions == {"street_0": None, "street_1": None}
+    (note,) = found.notes
+    assert note.startswith("nobody labelled: cyclist, a (boxes overlap by 0.")
+    assert note.endswith("at best, and 0.3 is needed)")
+
+
 def test_parts_of_a_track_are_joined_and_told() -> None:
     parts = [predicted("late", -0.8, range(20, 30)), predicted("early", -0.8, range(12))]
     found = assign(PEOPLE, parts, BODIES)

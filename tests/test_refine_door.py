@@ -119,6 +119,14 @@ class TestLayouts:
             if old.filled is not None and new.filled is not None:
                 assert old.filled.tolist() == new.filled.tolist()
 
+    def test_somebody_without_frames_stays(self, tmp_path) -> None:
+        contents = wham_contents({3: np.zeros(0, int), 8: np.arange(6)})
+        path = dump(contents, tmp_path / "wham_output.pkl")
+        assert status(path, "-o", tmp_path / "out") == 0
+        found = everything(tmp_path / "out" / path.name)
+        assert isinstance(found, dict)
+        assert [len(found[person]["frame_ids"]) for person in (3, 8)] == [0, 6]
+
     def test_frames_of_wham_are_filled_and_the_rest_follows(self, tmp_path, capsys) -> None:
         numbers = np.r_[0:6, 9:14]
         path = dump(wham_contents({3: numbers}), tmp_path / "wham_output.pkl")

@@ -4,6 +4,7 @@ Linear blend skinning with learned shape and pose blend shapes, as in Loper et a
 multi-person linear model" (SIGGRAPH Asia 2015), for any body of 24 joints in that format.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -282,3 +283,11 @@ def _levels(parents: tuple[int, ...]) -> tuple[list[tuple[int, int]], list[int]]
     starts = [depths.index(depth) for depth in range(max(depths) + 1)]
     places = [0] + [parent - starts[depths[parent]] for parent in parents[1:]]
     return list(zip(starts, [*starts[1:], len(parents)], strict=True)), places
+
+
+def body_digest(body: BodyModel) -> str:
+    """SHA-256 of the arrays of a body, hexadecimal."""
+    arrays = hashlib.sha256()
+    for array in body.buffers():
+        arrays.update(array.numpy().tobytes())
+    return arrays.hexdigest()

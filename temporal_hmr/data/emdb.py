@@ -4,6 +4,7 @@ Kaufmann et al., "EMDB: the electromagnetic database of global 3D human pose and
 (ICCV 2023). EMDB 1 is the benchmark of poses in the camera frame, EMDB 2 that of trajectories.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -50,7 +51,10 @@ def read_emdb(
 
 
 def _label_paths(root: Path) -> list[Path]:
-    """Where the labels of each video should be, whether or not they are."""
+    """Where the labels of each video should be, whether or not they are.
+
+    Folders that neither hold images or labels nor are called as videos are, are no videos.
+    """
     participants = sorted(root.glob("P[0-9]")) if root.is_dir() else []
     if not participants:
         raise InputError(f"{root} has no folders P0 to P9: give the folder of EMDB that holds them")
@@ -58,11 +62,16 @@ def _label_paths(root: Path) -> list[Path]:
         video
         for participant in participants
         for video in sorted(participant.glob("[!.]*"))
-        if video.is_dir()
+        if video.is_dir() and _is_video(video)
     ]
     if not videos:
         raise InputError(f"the folders P0 to P9 of {root} hold no videos: get EMDB anew")
     return [video / f"{_video_name(video)}_data.pkl" for video in videos]
+
+
+def _is_video(folder: Path) -> bool:
+    named = re.match(r"[0-9]{2}_", folder.name) is not None
+    return named or (folder / "images").is_dir() or any(folder.glob("*_data.pkl"))
 
 
 def _video_name(folder: Path) -> str:

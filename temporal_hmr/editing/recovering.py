@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from temporal_hmr.body.load import OPEN_BODY, load_body
-from temporal_hmr.body.model import BodyModel
+from temporal_hmr.body.model import BodyModel, body_digest
 from temporal_hmr.checkpoint import digest, file_hash
 from temporal_hmr.command_line import Stage
 from temporal_hmr.device import choose_device
@@ -22,7 +22,6 @@ from temporal_hmr.motion import BodyMotion, Track
 from temporal_hmr.on_disk import scratch
 from temporal_hmr.recover import default_weights, load_model, recover
 from temporal_hmr.reprojection import Reprojection
-from temporal_hmr.tracking import body_digest
 from temporal_hmr.video import Clip, Frame, open_clip
 
 _log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""One evaluation from data to scores: who is predicted where, what is missing, what it scored."""
+"""One evaluation's data: who is labelled, who is predicted where, what is missing or wrong."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from temporal_hmr.body.load import OPEN_BODY, load_body
-from temporal_hmr.command_line import Stage, counted, nearest
+from temporal_hmr.command_line import counted, nearest
 from temporal_hmr.data.emdb import read_emdb
 from temporal_hmr.data.labelled import LabelledSequence
 from temporal_hmr.data.threedpw import read_threedpw
@@ -17,10 +17,10 @@ from temporal_hmr.data.verify import verify
 from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.evaluation.matching import assign
-from temporal_hmr.evaluation.points import REGRESSED
 from temporal_hmr.evaluation.protocol import Protocol
-from temporal_hmr.evaluation.score import WORLD_METRICS, SequenceScores, score_sequence
+from temporal_hmr.evaluation.score import SequenceScores
 from temporal_hmr.evaluation.summary import Run
+from temporal_hmr.evaluation.summary import label as metric_label
 from temporal_hmr.interchange.folder import FolderEntry, read_folder
 from temporal_hmr.motion import PredictedMotion
 from temporal_hmr.recover import on_body
@@ -67,22 +67,6 @@ def chosen_sequences(
     return [each for each in sequences if each.name in names or each.video in names]
 
 
-def require_bodies(
-    protocols: Iterable[Protocol], sequences: Iterable[LabelledSequence], bodies: Bodies
-) -> None:
-    """Load all that scoring will need, before anything is tracked.
-
-    Raises `InputError` naming the first body or regressor that is not there.
-    """
-    genders = {sequence.gender for sequence in sequences}
-    for protocol in protocols:
-        posed = {"neutral"} | (genders if protocol.truth_body == "gendered" else set())
-        for gender in sorted(posed):
-            bodies.of(gender)
-            if protocol.joints in REGRESSED:
-                bodies.regressor(REGRESSED[protocol.joints], gender)
-
-
 def contradictions(sequences: Iterable[LabelledSequence], bodies: Bodies) -> list[str]:
     """What the labels say twice and not alike, such as stored joints and posed bodies.
 
@@ -115,10 +99,10 @@ def read_predictions(
     found = read_folder(folder, list(known), format)
     warnings = []
     if found.unmatched:
-        paths = _some([str(path.relative_to(folder)) for path in found.unmatched])
+        paths = some([str(path.relative_to(folder)) for path in found.unmatched])
         warnings.append(f"left aside, named after none of these videos: {paths}")
     if found.unknown:
-        paths = _some([str(path.relative_to(folder)) for path in found.unknown])
+        paths = some([str(path.relative_to(folder)) for path in found.unknown])
         warnings.append(f"left aside, of no known format: {paths}")
     if not found.entries:
         raise InputError(
@@ -199,46 +183,12 @@ def by_video(sequences: Sequence[LabelledSequence]) -> dict[str, list[LabelledSe
     return videos
 
 
-def score_all(
-    label: str,
-    protocol: Protocol,
-    sequences: Sequence[LabelledSequence],
-    predictions: Mapping[str, PredictedMotion | None],
-    bodies: Bodies,
-    stage: Stage,
-) -> Run:
-    """Every sequence under one protocol.
-
-    Raises `InputError` if there is not one frame to score.
-    """
-    scores = [
-        score_sequence(sequence, predictions[sequence.name], protocol, bodies)
-        for sequence in stage.track(sequences, total=len(sequences), unit="sequence")
-    ]
-    if not any(each.scored.any() for each in scores):
-        raise InputError(f"{label}: not one frame both counts and has a prediction")
-    return Run(label, protocol, scores)
-
-
 def scope(
     read: Sequence[LabelledSequence], scored: Sequence[LabelledSequence], left_out: Sequence[str]
 ) -> str:
     """How much of the dataset stands behind the figures."""
     text = f"{len(scored)} of {len(read)} people, {len({each.video for each in scored})} videos"
     return f"{text}; broken files were left out" if left_out else text
-
-
-def world_facts(runs: Sequence[Run], predictions: Predictions) -> tuple[tuple[str, str], ...]:
-    """What placed the predictions in the world, where that matters."""
-    if not any({*WORLD_METRICS} & {*run.protocol.metrics} for run in runs):
-        return ()
-    motions = [motion for motion in predictions.motions.values() if motion is not None]
-    own = sum(motion.world is not None for motion in motions)
-    if own == len(motions):
-        return (("camera motion", "the system's own world frame"),)
-    if own:
-        return (("camera motion", f"own world frame for {own} people, true camera poses else"),)
-    return (("camera motion", "the true camera poses"),)
 
 
 def shortcomings(runs: Sequence[Run], skip_nan: bool) -> list[str]:
@@ -268,7 +218,7 @@ def _shortcomings(run: Run, skip_nan: bool) -> list[str]:
         elif len(missing):
             lines.append(
                 f"{scores.name}: {len(missing)} of {wanted} frames that count have no prediction "
-                f"(frames {_some([str(frame) for frame in missing])})"
+                f"(frames {some([str(frame) for frame in missing])})"
             )
         guessed = int((scores.scored & scores.filled).sum())
         if guessed:
@@ -276,23 +226,30 @@ def _shortcomings(run: Run, skip_nan: bool) -> list[str]:
                 f"{scores.name}: {guessed} of {int(scores.scored.sum())} scored frames are filled "
                 "in by the system, not seen (--set guesses=skip leaves them out)"
             )
-        lines += _not_numbers(scores, skip_nan)
+        lines += _not_numbers(scores, run.protocol, skip_nan)
         lines += [f"{scores.name}: {note}" for note in scores.notes]
     return lines
 
 
-def _not_numbers(scores: SequenceScores, skip_nan: bool) -> list[str]:
-    if scores.predicted_joints is None:
+def _not_numbers(scores: SequenceScores, protocol: Protocol, skip_nan: bool) -> list[str]:
+    """Which metrics are no numbers in which frames, those first that say most narrowly where."""
+    broken: dict[tuple[int, ...], list[str]] = {}
+    for metric in protocol.metrics:
+        found = scores.values.get(metric)
+        if found is not None and int(found.num_nan()):
+            frames = found.frames[found.counted & found.values.isnan()]
+            broken.setdefault(tuple(frames.tolist()), []).append(metric_label(metric, protocol))
+    if not broken:
         return []
-    finite = scores.predicted_joints.flatten(1).isfinite().all(1).numpy()
-    broken = np.flatnonzero(scores.scored)[~finite]
-    if not len(broken):
-        return []
+    places = [
+        f"{', '.join(broken[frames])} in frames {some([str(frame) for frame in frames])}"
+        for frames in sorted(broken, key=len)
+    ]
     fate = "left out" if skip_nan else "and neither are the means (--skip-nan leaves them out)"
-    frames = _some([str(frame) for frame in broken])
-    return [f"{scores.name}: predictions are not numbers in frames {frames}: {fate}"]
+    return [f"{scores.name}: predictions are not numbers for {'; '.join(places)}: {fate}"]
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], between: str = ", ") -> str:
+    """The first of them, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return between.join(names[:_NAMED]) + more

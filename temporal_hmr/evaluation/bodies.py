@@ -1,7 +1,8 @@
 """The bodies and joint regressors that benchmarks are scored with; users bring the files."""
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,10 @@ _REGRESSORS = {
     "h36m": ("J_regressor_h36m.npy", 17),
     "hmr2": ("SMPL_to_J19.pkl", 19),
 }
+_NAMES = ("smpl", "basicmodel")
+"""How the names of SMPL's files begin."""
 _DEPTH = 3
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -41,8 +45,8 @@ class Bodies:
         """The body of a gender, in float64; raises `InputError` naming what is to be got where."""
         name = "open" if self.only_open else gender
         if name not in self._loaded:
-            file = None if self.only_open else self._body_file(gender)
-            self._loaded[name] = load_body(file, torch.float64)
+            opened = self.only_open
+            self._loaded[name] = load_body(None, torch.float64) if opened else self._found(gender)
         return self._loaded[name]
 
     def regressor(self, name: str, gender: str) -> PointRegressor:
@@ -60,6 +64,17 @@ class Bodies:
                 )
             self._regressors[name, gender] = body.point_regressor(matrix)
         return self._regressors[name, gender]
+
+    def landmarks(self, names: Sequence[str], gender: str) -> list[int]:
+        """Vertices of named points of the surface; raises `InputError` for one that is unknown."""
+        body = self.of(gender)
+        for name in names:
+            if name not in body.landmarks:
+                raise InputError(
+                    f"the body {body.name} does not know where its {name} is (SMPL's 6890 vertices "
+                    "do): leave foot_sliding out with --set metrics="
+                )
+        return [body.landmarks[name] for name in names]
 
     def _matrix(self, name: str) -> Float[ndarray, "K V"]:
         if name == "smpl24":
@@ -80,7 +95,22 @@ class Bodies:
         """Of the neutral body, which some score both sides with."""
         return self.of("neutral").joint_regressor.numpy()
 
-    def _body_file(self, gender: str) -> Path:
+    def _found(self, gender: str) -> BodyModel:
+        """Of the files that are named so, the first that is an SMPL body; raises `InputError`."""
+        refusals: list[InputError] = []
+        for file in self._body_files(gender):
+            try:
+                body = load_body(file, torch.float64)
+            except InputError as error:
+                refusals.append(error)
+                continue
+            for refusal in refusals:
+                _log.warning("%s is taken instead of another file: %s", file, refusal)
+            return body
+        raise refusals[0]
+
+    def _body_files(self, gender: str) -> list[Path]:
+        """By place, those with SMPL's own names first: FLAME's and others' lie beside them."""
         candidates = [
             file
             for file in self._files()
@@ -93,7 +123,7 @@ class Bodies:
                 "https://smpl.is.tue.mpg.de, https://smplify.is.tue.mpg.de); give their folder "
                 "with --smpl"
             )
-        return candidates[0]
+        return sorted(candidates, key=lambda file: not file.stem.lower().startswith(_NAMES))
 
     def _files(self) -> Iterator[Path]:
         for place in self._places():
@@ -124,8 +154,9 @@ def _gender_of(stem: str) -> str | None:
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
+    """Without hidden ones, such as macOS lays beside every file of an archive."""
     try:
-        entries = sorted(folder.iterdir())
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:
         return
     yield from (entry for entry in entries if entry.is_file())

@@ -49,6 +49,11 @@ def dataset_track(person: LabelledSequence) -> Track | None:
     return _track(person, np.arange(len(person)), person.keypoints, person.skeleton)
 
 
+def keypoint_file(person: LabelledSequence, folder: Path) -> Path:
+    """Where a folder has the keypoints of one person, whether or not it does."""
+    return folder / f"{person.name}.npz"
+
+
 def file_track(person: LabelledSequence, folder: Path) -> Track | None:
     """The keypoints in `<sequence name>.npz`; None if nothing is known in any frame.
 
@@ -57,7 +62,7 @@ def file_track(person: LabelledSequence, folder: Path) -> Track | None:
 
     Raises `InputError` if the file is absent or holds something else.
     """
-    path = folder / f"{person.name}.npz"
+    path = keypoint_file(person, folder)
     if not path.is_file():
         raise InputError(
             f"there are no keypoints at {path}: give a folder with one such file for each person"

@@ -22,6 +22,8 @@ LEAST_OVERLAP = 0.3
 """Mean overlap (IoU) of boxes, over the frames that both have, from which two are one person."""
 _MOST_SHARED = 0.5
 """Share of a track's frames that somebody surer has already: beyond it, it is another person."""
+_SQUARE = 0.01
+"""Sides of square boxes differ by less than this share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,7 @@ def assign(
 ) -> Assignment:
     """Match everybody labelled in a video with everybody predicted, by overlap of boxes.
 
+    Where a system's boxes are square, around the person, those of the labels are made so too.
     Whole tracks are matched, the surest first; a track that shares most of its frames with a surer
     one of the same person is somebody else, or a duplicate that is left out. Parts of one person's
     track are joined; where they overlap in time the surer is taken, and frames that a system calls
@@ -50,11 +53,12 @@ def assign(
     if len(people) == len(motions) == 1:
         return Assignment({people[0].name: motions[0]})
     parts: dict[str, list[PredictedMotion]] = {person.name: [] for person in people}
-    claims = []
+    claims, best = [], 0.0
     for number, motion in enumerate(motions):
         boxes = _boxes(motion, people[0], bodies)
         for person in people:
             mean, total = _overlap(person, motion, boxes)
+            best = max(best, mean)
             if mean >= LEAST_OVERLAP:
                 claims.append((-total, number, person.name))
     placed, likely = set(), {}
@@ -65,6 +69,8 @@ def assign(
             placed.add(number)
     strangers = [m.name for n, m in enumerate(motions) if n not in placed and n not in likely]
     notes = [f"nobody labelled: {', '.join(strangers)}"] if strangers else []
+    if not placed:
+        notes[0] += f" (boxes overlap by {best:.2f} at best, and {LEAST_OVERLAP} is needed)"
     for number, name in likely.items():
         if number not in placed:
             notes.append(f"{motions[number].name} claims {name} as well and is left out")
@@ -160,5 +166,19 @@ def _overlap(
     known = np.isfinite(true).all(-1) & np.isfinite(own).all(-1)
     if not known.any():
         return 0.0, 0.0
-    overlaps = paired_overlap(own[known], true[known])
+    own, true = own[known], true[known]
+    overlaps = paired_overlap(own, _squared(true) if _are_square(own) else true)
     return float(overlaps.mean()), float(overlaps.sum())
+
+
+def _are_square(boxes: Float[ndarray, "N 4"]) -> bool:
+    """As VIBE and TCMR crop: of an upright person such a box is mostly beside them."""
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    return np.allclose(width, height, rtol=_SQUARE)
+
+
+def _squared(boxes: Float[ndarray, "N 4"]) -> Float[ndarray, "N 4"]:
+    """With the same centre and the longer side."""
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) / 2
+    return np.concatenate([center - half, center + half], 1)

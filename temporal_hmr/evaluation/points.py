@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from temporal_hmr.body.params import SmplParams
-from temporal_hmr.errors import InputError
 from temporal_hmr.evaluation.bodies import Bodies
 from temporal_hmr.evaluation.protocol import Protocol
 from temporal_hmr.skeleton import H36M17, LSP14, SMPL24
@@ -54,14 +53,8 @@ class Side:
 
     def landmarks(self, *names: str) -> Float[Tensor, "T N 3"]:
         """Named points of the surface; raises `InputError` if the body does not know one."""
-        body = self.bodies.of(self.gender)
-        for name in names:
-            if name not in body.landmarks:
-                raise InputError(
-                    f"the body {body.name} does not know where its {name} is (SMPL's 6890 vertices "
-                    "do): leave foot_sliding out with --set metrics="
-                )
-        return body.vertices(self.smpl, torch.tensor([body.landmarks[name] for name in names]))
+        vertices = torch.tensor(self.bodies.landmarks(names, self.gender))
+        return self.bodies.of(self.gender).vertices(self.smpl, vertices)
 
     def regressed(self, regressor: str) -> Float[Tensor, "T K 3"]:
         """Points by one of the regressors of `Bodies`."""

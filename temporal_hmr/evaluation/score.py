@@ -65,7 +65,8 @@ class SequenceScores:
     scored: Bool[ndarray, "T"]
     """Wanted and predicted, and within a whole window where the protocol has windows."""
     values: Mapping[str, FrameValues]
-    """By metric; with the suffixes `OTHER_GAPS` and `TRUTH`. Empty if no frame was scored."""
+    """By metric; with the suffixes `OTHER_GAPS` and `TRUTH`. Empty if no frame was scored; without
+    those of the world if the prediction has no place there."""
     notes: tuple[str, ...] = ()
     predicted_joints: Float[Tensor, "N 24 3"] | None = None
     """Kinematic joints of the scored frames in the camera frame, metres; with the pelvis at its
@@ -110,6 +111,8 @@ def score_sequence(
     if protocol.window and scored.sum() < (wanted & predicted).sum():
         left = int((wanted & predicted).sum() - scored.sum())
         notes.append(f"{left} frames beyond whole windows of {protocol.window} are not scored")
+    if motion is not None and not motion.has_place and {*WORLD_METRICS} & {*protocol.metrics}:
+        notes.append(f"{motion.name} has no translation, so nothing of it is scored in the world")
     base = SequenceScores(
         sequence.name,
         sequence.video,
@@ -188,7 +191,7 @@ class _Comparison:
         self.predicted_world = None if motion.world is None else motion.world[rows]
 
     def scores(self) -> dict[str, FrameValues]:
-        wanted = self.protocol.metrics
+        wanted: list[Metric] = [each for each in self.protocol.metrics if self._tells(each)]
         values: dict[str, FrameValues] = {}
         surface = self._surface() if {"pve", "pa_pve"} & set(wanted) else {}
         for metric in wanted:
@@ -199,6 +202,9 @@ class _Comparison:
             else:
                 values[metric] = self._frame_by_frame(metric)
         return values
+
+    def _tells(self, metric: Metric) -> bool:
+        return metric not in WORLD_METRICS or self.motion.has_place
 
     def predicted_in_camera(self) -> Float[Tensor, "N 24 3"]:
         joints = self.predicted.kinematic_joints()
@@ -327,11 +333,6 @@ class _Comparison:
         """Both sides in world frames, each of its own; without one, ours by the true cameras."""
         if self.predicted_world is not None:
             return replace(self.predicted, smpl=self.predicted_world), self.true_world
-        if not self.motion.has_depth:
-            raise InputError(
-                f"{self.motion.name} has no translation, so nothing of it can be scored in the "
-                "world frame: leave those metrics out with --set metrics="
-            )
         rotation = self.sequence.rotation[self.frames].mT
         translation = -(rotation @ self.sequence.translation[self.frames, :, None]).squeeze(-1)
         moved = self.predicted_body.transform(self.predicted.smpl, rotation, translation)

@@ -1,6 +1,7 @@
 """Named values in a result file, checked as they are taken out."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ Shape = tuple[int | None, ...]
 """Sizes of the axes of an array; None where any size will do."""
 _SLOWEST, _FASTEST = 1e-3, 1e5
 """Frames per second, from time lapses to the fastest cameras with room to spare."""
+_log = logging.getLogger(__name__)
 
 
 class Fields:
@@ -125,6 +127,19 @@ class Fields:
             expected = " or ".join(_written(shape) for shape in shapes)
             self.refuse(f"{key!r} of shape {_written(array.shape)}, not {expected}")
         return array
+
+
+def people_with_frames(path: Path, contents: Mapping) -> Iterator[Fields]:
+    """Everybody in a file that is kept by person; a log line names who is left out for no frames.
+
+    Raises `InputError` for `frame_ids` that are no frame numbers.
+    """
+    for person, values in contents.items():
+        fields = Fields(path, f"person {person}", values)
+        if len(fields.whole_numbers("frame_ids", (None,))):
+            yield fields
+        else:
+            _log.warning("%s of %s has no frames and is left out", fields.place, path)
 
 
 def smpl_params(

@@ -1,7 +1,7 @@
 """Plain arrays in an npz: what anybody writes in two lines, and what AMASS names them.
 
-`poses` (T, 72) axis-angle of SMPL's 24 joints and `betas` (10,) or (T, 10); where they are known
-also `trans` (T, 3) metres, `frame_ids` (T,) (0, 1, 2, ... if absent), `gender`, `fps` or
+`poses` (T, 72) axis-angle of SMPL's 24 joints and `betas` (10,), (1, 10) or (T, 10); where they
+are known also `trans` (T, 3) metres, `frame_ids` (T,) (0, 1, 2, ... if absent), `gender`, `fps` or
 `mocap_frame_rate`, `bbox_xyxy` (T, 4) pixels, and `poses_world`, `trans_world`. Camera frame,
 OpenCV axes.
 """
@@ -30,7 +30,8 @@ def read_plain(path: Path) -> list[PredictedMotion]:
     frames = fields.frames("frame_ids") if "frame_ids" in fields else np.arange(count)
     if len(frames) != count:
         fields.refuse(f"{count} frames in 'poses', not {len(frames)} as 'frame_ids'")
-    betas = np.broadcast_to(fields.numbers("betas", (10,), (count, 10)), (count, 10)).copy()
+    betas = fields.numbers("betas", (10,), (1, 10), (count, 10))
+    betas = np.broadcast_to(betas, (count, 10)).copy()
     has_depth = "trans" in fields
     transl = fields.numbers("trans", (count, 3)) if has_depth else np.zeros((count, 3))
     world = None

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from temporal_hmr.interchange.fields import Fields, smpl_params
+from temporal_hmr.interchange.fields import Fields, people_with_frames, smpl_params
 from temporal_hmr.motion import PredictedMotion
 
 
 def read_vibe(path: Path, contents: Mapping) -> list[PredictedMotion]:
-    """Everybody in the file. Raises `InputError` for what is missing or misshapen."""
-    return [
-        _motion(Fields(path, f"person {person}", values)) for person, values in contents.items()
-    ]
+    """Everybody in the file who has frames.
+
+    Raises `InputError` for what is missing or misshapen.
+    """
+    return [_motion(fields) for fields in people_with_frames(path, contents)]
 
 
 def _motion(fields: Fields) -> PredictedMotion:

@@ -9,15 +9,16 @@ The world is kept as it is stored, Y up. WHAM's own drawing of it puts the middl
 from collections.abc import Mapping
 from pathlib import Path
 
-from temporal_hmr.interchange.fields import Fields, smpl_params
+from temporal_hmr.interchange.fields import Fields, people_with_frames, smpl_params
 from temporal_hmr.motion import PredictedMotion
 
 
 def read_wham(path: Path, contents: Mapping) -> list[PredictedMotion]:
-    """Everybody in the file. Raises `InputError` for what is missing or misshapen."""
-    return [
-        _motion(Fields(path, f"person {person}", values)) for person, values in contents.items()
-    ]
+    """Everybody in the file who has frames.
+
+    Raises `InputError` for what is missing or misshapen.
+    """
+    return [_motion(fields) for fields in people_with_frames(path, contents)]
 
 
 def _motion(fields: Fields) -> PredictedMotion:

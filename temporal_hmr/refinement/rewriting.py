@@ -65,12 +65,16 @@ class NewMotion:
 
 
 def rewrite_people(path: Path, new: list[NewMotion], to: Path) -> None:
-    """A file of WHAM or VIBE: by person, arrays by name."""
+    """A file of WHAM or VIBE: by person, arrays by name. Who has no frames stays as they are."""
     contents = load_joblib(path)
     assert isinstance(contents, Mapping), "it was read before"
-    people = {}
-    for (person, values), each in zip(contents.items(), new, strict=True):
+    known = {each.motion.name: each for each in new}
+    people = dict(contents)
+    for person, values in contents.items():
         place = f"{path.name} person {person}"
+        if place not in known:
+            continue
+        each = known[place]
         numbers = each.numbers()
         placed = each.motion.smpl if "trans" in values else _unplaced(each.motion.smpl)
         if "verts" in values and len(each.body.v_template) == SMPL_VERTICES:
