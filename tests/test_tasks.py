@@ -151,6 +151,24 @@ def test_readings_leave_alone_what_they_do_not_use() -> None:
     assert not any(name.startswith("encoder.modulator") for name in moved)
 
 
+def test_readings_are_compiled_if_asked() -> None:
+    """With a compiler that only traces: the real one takes minutes."""
+    graphs = []
+
+    def compiler(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    model = in_context()
+    task = HmrTask(model, Fixed(), LossWeights(), CPU, "readings")
+    batch = task.windows.draw(2, Generator())
+    plain = task.losses(batch, Generator())
+    model.compile(backend=compiler)
+    for name, term in task.losses(batch, Generator()).items():
+        torch.testing.assert_close(term, plain[name])
+    assert graphs
+
+
 def test_after_readings_everything_learns_but_what_is_frozen_for_good() -> None:
     """The tokenizer was frozen before the first lesson, and stays so after the last."""
     model = in_context()
