@@ -2,6 +2,7 @@
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,13 +15,13 @@ from temporal_hmr.tokenizers.keypoints import Reconstruction
 class LossWeights(Config):
     """Weight of each term; units are those of the term (metres, box halves, per frame)."""
 
-    rotations: float = 1.0
-    joints: float = 8.0
-    keypoints: float = 4.0
-    placement: float = 2.0
-    betas: float = 0.02
-    velocity: float = 15.0
-    acceleration: float = 30.0
+    rotations: float = Field(default=1.0, ge=0)
+    joints: float = Field(default=8.0, ge=0)
+    keypoints: float = Field(default=4.0, ge=0)
+    placement: float = Field(default=2.0, ge=0)
+    betas: float = Field(default=0.02, ge=0)
+    velocity: float = Field(default=15.0, ge=0)
+    acceleration: float = Field(default=30.0, ge=0)
 
 
 def body_losses(

@@ -127,6 +127,13 @@ def test_models_say_which_crops_they_look_at() -> None:
         ),
         ({"body": "smplx"}, "body: "),
         ({"window": 0}, "window: "),
+        ({"context": {"width": 36, "heads": 4}}, "context: a width of 36 .* a multiple of 8"),
+        ({"encoder": {"width": 36}}, "a width of 36 cannot be shared by 4 .* even width"),
+        ({"motion": {"layers": 0}}, r"motion\.layers: "),
+        ({"motion": {"positions": "learned", "layers": 0}}, r"motion\.layers: "),
+        ({"encoder": {"layers": -1}}, r"encoder\.layers: "),
+        ({"decoder": {"layers": -1}}, r"decoder\.layers: "),
+        ({"tokenizer": {"tokens": 0}}, r"tokenizer\.tokens: "),
         ({"window": 1}, "window: motion and context need 2 frames"),
         ({"tokenizer": {"guide_ratio": 0.5}}, "tokenizer.guide_ratio"),
         (

@@ -15,6 +15,8 @@ from toy_task import ToyTask, require_equal, rows, settings, trained
 
 from temporal_hmr.configuration import load_config, parse_config
 from temporal_hmr.errors import InputError
+from temporal_hmr.tokenizers.codebook import Codebook
+from temporal_hmr.tokenizers.rotation_codebook import RotationCodebook
 from temporal_hmr.training import loop
 from temporal_hmr.training.distributed import STRIDE, step_seed
 from temporal_hmr.training.run import TrainingConfig
@@ -87,6 +89,30 @@ def test_parts_of_a_batch_do_what_the_batch_does(tmp_path: Path) -> None:
     first, second = (rows(tmp_path / parts)[-2] for parts in ("1", "4"))
     assert first["squares"] == pytest.approx(second["squares"], rel=1e-4)
     assert first["gradient"] == pytest.approx(second["gradient"], rel=1e-4)
+
+
+def test_codebooks_follow_the_parts_of_a_batch_as_the_batch(tmp_path: Path) -> None:
+    """One step of the moving averages for one of the weights."""
+
+    class Coded(ToyTask):
+        def __init__(self, book: Codebook) -> None:
+            super().__init__()
+            self.book = book
+            self.module.add_module("book", book)
+
+        def losses(self, batch: tuple[Tensor, Tensor], generator: Generator) -> dict[str, Tensor]:
+            return super().losses(batch, generator) | {"commitment": self.book(batch[0]).commitment}
+
+    for kind in (Codebook, RotationCodebook):
+        books = []
+        for parts in (1, 4):
+            torch.manual_seed(0)
+            # Without restarts, which draw one of the inputs of the last part.
+            books.append(book := kind(3, 4, 0.9, 0.0))
+            book.register_buffer("begun", torch.tensor(True))
+            trained(tmp_path / f"{kind.__name__}{parts}", Coded(book), accumulate=parts)
+        for (name, value), same in zip(books[0].named_buffers(), books[1].buffers(), strict=True):
+            torch.testing.assert_close(same, value, msg=name)
 
 
 def test_schedules() -> None:

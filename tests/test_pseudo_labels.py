@@ -1,5 +1,8 @@
 """Labels that are wrong on purpose, and the losses that are to stand them."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import Generator
 
@@ -82,3 +85,39 @@ def test_frames_that_do_not_count_cost_nothing() -> None:
     none = CropWindow(**{**vars(window), "valid": torch.zeros_like(window.valid)})
     terms = tals_terms(prediction, target, none, POSED, TalsConfig(adaptive=False))
     assert all(float(term) == 0 for term in terms.values())
+
+
+def without_smpl(target: BodyTarget) -> BodyTarget:
+    """What a dataset of measured joints knows of the same people."""
+    nobody = target.smpl.map(torch.zeros_like)
+    return replace(target, smpl=nobody, has_smpl=torch.zeros_like(target.has_smpl))
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_joints_teach_without_smpl_if_trusted_or_far_off_in_the_picture(trusted: bool) -> None:
+    window, target = standing()
+    target = replace(target, trusted=torch.full_like(target.trusted, trusted))
+    right = POSED(target.smpl, window)
+    far = POSED(target.smpl.map(lambda values: values.flip(0)), window)
+    near = replace(far, keypoints=target.keypoints)
+
+    def joints(prediction: BodyPrediction, adaptive: bool = True) -> float:
+        labels, config = without_smpl(target), TalsConfig(adaptive=adaptive)
+        return float(tals_terms(prediction, labels, window, POSED, config)["joints"])
+
+    assert joints(far) > 0.01
+    assert (joints(near) > 0) == trusted
+    assert joints(right, adaptive=False) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("joint", ["pelvis", "left_knee"])
+def test_joints_that_nobody_knows_teach_nothing(joint: str) -> None:
+    """Without the pelvis none does."""
+    window, target = standing()
+    labels, place = without_smpl(target), SMPL24.index(joint)
+    found = POSED(target.smpl, window)
+    found.joints[..., place, 0] += 0.1
+    for known in (True, False):
+        labels.has_joints[..., place] = known
+        terms = tals_terms(found, labels, window, POSED, TalsConfig())
+        assert (float(terms["joints"]) > 1e-3) == known

@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 from torch import Generator
 
+from temporal_hmr.configuration import Config, parse_config
 from temporal_hmr.data.detector_noise import CLEAN, DetectorNoise, detect, smooth_noise
 from temporal_hmr.data.synthetic import Augmentation, MotionBank, synthesise
 from temporal_hmr.data.take import MocapTake
+from temporal_hmr.errors import InputError
+from temporal_hmr.losses import LossWeights
 from temporal_hmr.models.hmr import PosedBody
 from temporal_hmr.rotation import axis_angle_to_matrix
 from temporal_hmr.skeleton import COCO23, SMPL24
@@ -180,3 +184,22 @@ def test_parts_of_other_takes_keep_the_legs(posed: PosedBody) -> None:
         ("left_elbow", "right_elbow"),
     ):
         assert 0.1 < float((at[one] != at[two]).float().mean()) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("group", "text", "said"),
+    [
+        (Augmentation, "frame_interval: [0, 0.1]", "frame_interval.0: "),
+        (Augmentation, "speed: [.nan, 1]", "speed.0: "),
+        (Augmentation, "speed: [-1, 1]", "speed.0: "),
+        (Augmentation, "focal: [1, .inf]", "focal.1: "),
+        (Augmentation, "recombined_share: 5", "recombined_share: "),
+        (DetectorNoise, "jitter: -1", "jitter: "),
+        (DetectorNoise, "missing: 2", "missing: "),
+        (LossWeights, "joints: -1", "joints: "),
+        (LossWeights, "joints: .nan", "joints: "),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(group: type[Config], text: str, said: str) -> None:
+    with pytest.raises(InputError, match=f"run.yaml: {said}"):
+        parse_config(yaml.safe_load(text), group, "run.yaml")

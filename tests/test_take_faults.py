@@ -145,6 +145,12 @@ def test_what_is_sound_comes_back_as_it_is_however_short(frames: int) -> None:
     assert sound_pieces(take) == [take]
 
 
+@pytest.mark.parametrize("fps", [0.2, 3.0])
+def test_slow_takes_have_no_start_to_settle_in(fps: float) -> None:
+    take = walking(fps, frames=6)
+    assert sound_pieces(take) == [take]
+
+
 @pytest.mark.parametrize("fps", RATES)
 class TestWhatABodyCanDo:
     """Analytic motions at the edge of what people have been measured to do."""

@@ -1,10 +1,12 @@
 """What a training step changes, and what it must leave alone."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Generator
+from typing_extensions import Self
 from windows import a_window
 
 from temporal_hmr.body.load import load_body
@@ -13,8 +15,9 @@ from temporal_hmr.losses import LossWeights
 from temporal_hmr.losses_tals import TalsConfig
 from temporal_hmr.models.hmr import Hmr, PosedBody
 from temporal_hmr.models.hmr_config import HmrConfig
+from temporal_hmr.tokenizers.keypoints import KeypointTokenizer, KeypointTokenizerConfig
 from temporal_hmr.training.sources import Labelled
-from temporal_hmr.training.tasks import HmrTask
+from temporal_hmr.training.tasks import HmrTask, TokenizerTask
 
 POSED = PosedBody(load_body()).requires_grad_(False)
 CPU = torch.device("cpu")
@@ -25,7 +28,7 @@ class Fixed:
 
     body = POSED
 
-    def of_length(self, frames: int) -> "Fixed":
+    def of_length(self, frames: int) -> Self:
         return self
 
     def draw(self, clips: int, generator: Generator) -> Labelled:
@@ -148,6 +151,24 @@ def test_readings_leave_alone_what_they_do_not_use() -> None:
     assert not any(name.startswith("encoder.modulator") for name in moved)
 
 
+def test_readings_are_compiled_if_asked() -> None:
+    """With a compiler that only traces: the real one takes minutes."""
+    graphs = []
+
+    def compiler(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    model = in_context()
+    task = HmrTask(model, Fixed(), LossWeights(), CPU, "readings")
+    batch = task.windows.draw(2, Generator())
+    plain = task.losses(batch, Generator())
+    model.compile(backend=compiler)
+    for name, term in task.losses(batch, Generator()).items():
+        torch.testing.assert_close(term, plain[name])
+    assert graphs
+
+
 def test_after_readings_everything_learns_but_what_is_frozen_for_good() -> None:
     """The tokenizer was frozen before the first lesson, and stays so after the last."""
     model = in_context()
@@ -169,3 +190,47 @@ def test_clips_in_context_are_judged_frame_by_frame_as_well() -> None:
     assert judged == set(terms) - ours
     figures = task.evaluate(model)
     assert {"some_pa_mpjpe", "some_per_frame_pa_mpjpe"} <= set(figures)
+
+
+class Unannotated(Fixed):
+    """Nobody knows the feet, and the last frame is padding; what stands in their place is given."""
+
+    def __init__(self, unknown: float):
+        self.unknown = unknown
+
+    def draw(self, clips: int, generator: Generator) -> Labelled:
+        window, target = super().draw(clips, generator)
+        valid, known = window.valid.clone(), target.has_keypoints.clone()
+        valid[:, -1] = False
+        known[..., 17:] = False
+        counts = valid[..., None] & known
+        keypoints = torch.where(counts[..., None], target.keypoints, self.unknown)
+        window = replace(window, valid=valid, scores=window.scores * counts)
+        return window, replace(target, keypoints=keypoints, has_keypoints=known)
+
+
+def small_tokenizer() -> KeypointTokenizer:
+    torch.manual_seed(0)
+    sizes = {"width": 16, "layers": 1, "codes": 32, "code_dim": 8, "tokens": 6}
+    return KeypointTokenizer(KeypointTokenizerConfig.model_validate(sizes)).eval()
+
+
+def test_the_tokenizer_learns_and_is_judged_by_known_keypoints_alone() -> None:
+    tokenizer, found = small_tokenizer(), []
+    for unknown in (0.0, 1.0):
+        task = TokenizerTask(tokenizer, Unannotated(unknown), CPU)
+        torch.manual_seed(1)
+        terms = task.losses(task.windows.draw(2, Generator()), Generator())
+        found.append((float(terms["reconstruction"].detach()), task.evaluate(tokenizer)))
+    assert found[0] == found[1] and found[0][0] > 0
+
+
+def test_the_codes_of_padding_count_for_nothing() -> None:
+    tokenizer = small_tokenizer()
+    task = TokenizerTask(tokenizer, Unannotated(0.0), CPU)
+    window, _ = task.windows.draw(2, Generator())
+    with torch.no_grad():
+        found = tokenizer(window.keypoints[window.valid], window.scores[window.valid] > 0)
+    share = found.indices.flatten().bincount() / found.indices.numel()
+    perplexity = float(torch.exp(-torch.xlogy(share, share).sum()))
+    assert task.evaluate(tokenizer)["some_perplexity"] == pytest.approx(perplexity)

@@ -122,6 +122,7 @@ def test_misspelt_setting_is_named(tmp_path: Path, mocap: Path) -> None:
         ("window: 8", "window: 1", "window"),
         ("heads: 2", "heads: 3", "heads"),
         ("window: 8", "body: banana", "model.body"),
+        ("clips: 4", "clips: 4, seed: 1000000000000000", "seed"),
     ],
 )
 def test_settings_that_cannot_be(

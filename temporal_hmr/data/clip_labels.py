@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 from torch import Tensor
 
+from temporal_hmr.batch import BodyTarget
 from temporal_hmr.body.params import SmplParams
 from temporal_hmr.camera import Camera
 from temporal_hmr.data.augmentation import Turn
@@ -156,7 +157,7 @@ class ClipLabels:
 
         For labels whose camera is not known. What cannot be placed is known no longer.
         """
-        seen, known = _points_seen(self, body)
+        seen, known = known_points(self, body)
         confidence = (self.confidence * known)[..., None]
         keypoints = torch.cat([self.pixels, confidence], -1).double().numpy()
         moves = place_in_camera(seen.double().numpy(), keypoints, camera.focal, camera.center)
@@ -196,15 +197,26 @@ def _no_body(frames: int) -> SmplParams:
     return SmplParams.from_rotations(rotations, torch.zeros(frames, 10), ahead)
 
 
-def _points_seen(
-    labels: ClipLabels, body: PosedBody
-) -> tuple[Float[Tensor, "T 23 3"], Bool[Tensor, "T 23"]]:
+def known_points(
+    labels: ClipLabels | BodyTarget, body: PosedBody
+) -> tuple[Float[Tensor, "*b 23 3"], Bool[Tensor, "*b 23"]]:
     """Keypoints in space: the body's own, or the joints of the same names."""
     points = body.body.regress(labels.smpl, body.detector_points)
-    known = labels.has_smpl[:, None].expand(points.shape[:2]).clone()
-    for keypoint, joint in enumerate(COCO23.positions_in(SMPL24)):
-        if joint is not None:
-            instead = labels.has_joints[:, joint] & ~labels.has_smpl
-            points[instead, keypoint] = labels.joints[instead, joint]
-            known[:, keypoint] |= instead
-    return points, known
+    smpl = labels.has_smpl[..., None]
+    instead = labels.has_joints & ~smpl
+    known = smpl.expand(points.shape[:-1])[..., None]
+    known = joints_for_points(known, instead[..., None], instead)[..., 0]
+    return joints_for_points(points, labels.joints, instead), known
+
+
+def joints_for_points(
+    points: Shaped[Tensor, "*b 23 C"],
+    joints: Shaped[Tensor, "*b 24 C"],
+    instead: Bool[Tensor, "*b 24"],
+) -> Shaped[Tensor, "*b 23 C"]:
+    """Joints of SMPL24 in place of the points of the same names, those that are taken instead."""
+    places = COCO23.positions_in(SMPL24)
+    named = torch.tensor([place is not None for place in places], device=points.device)
+    places = [place or 0 for place in places]
+    chosen = named & instead[..., places]
+    return torch.where(chosen[..., None], joints[..., places, :], points)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Generator, Tensor
 
 from temporal_hmr.bridging import BRIDGED_AT_FIRST, filled
@@ -19,40 +20,40 @@ from temporal_hmr.skeleton import COCO23, Skeleton
 class DetectorNoise(Config):
     """How bad the detector is; lengths are fractions of the person's extent in the image."""
 
-    clean_share: float = 0.1
+    clean_share: float = Field(default=0.1, ge=0, le=1)
     """Share of clips that are passed on untouched."""
-    jitter: float = 0.002
+    jitter: float = Field(default=0.002, ge=0)
     """Standard deviation of the noise that is new in every frame."""
-    jitter_spread: float = 0.0
+    jitter_spread: float = Field(default=0.0, ge=0)
     """Standard deviation of the logarithm of that from clip to clip."""
-    drift: float = 0.006
+    drift: float = Field(default=0.006, ge=0)
     """Standard deviation of the noise that lingers."""
-    definition: float = 0.012
+    definition: float = Field(default=0.012, ge=0)
     """Constant offset of each joint over a clip: the detector means another point than we do."""
-    difficult_gain: float = 6.0
+    difficult_gain: float = Field(default=6.0, ge=0)
     """How many times larger the noise is where the detector is lost than where it is sure."""
-    missing: float = 0.2
+    missing: float = Field(default=0.2, ge=0, le=1)
     """Upper end of the share of joints missing at random in a clip."""
-    least_missing: float = -0.2
+    least_missing: float = Field(default=-0.2, le=1)
     """Lower end of it; shares below 0 are 0."""
     gives_up: bool = True
     """Whether it says nothing of joints that are most difficult, besides."""
-    blackout_share: float = 0.15
+    blackout_share: float = Field(default=0.15, ge=0, le=1)
     """Share of clips in which the person goes unseen for a while."""
-    border_known: float = 0.85
+    border_known: float = Field(default=0.85, ge=0, le=1)
     """Share of clips whose detector reports nothing beyond the border of the image."""
-    occluder_share: float = 0.35
+    occluder_share: float = Field(default=0.35, ge=0, le=1)
     """Share of clips with something standing or passing in front."""
-    swap_share: float = 0.05
+    swap_share: float = Field(default=0.05, ge=0, le=1)
     """Share of clips in which left and right are confused for a while."""
-    jump_share: float = 0.0
+    jump_share: float = Field(default=0.0, ge=0, le=1)
     """Share of clips in which joints and whole limbs jump elsewhere for a few frames, and say
     nothing of it in their confidence: what BlazePose does to small and crowded people."""
-    jump_size: float = 0.1
+    jump_size: float = Field(default=0.1, ge=0)
     """Usual distance of a jump."""
-    blazepose_share: float = 0.8
+    blazepose_share: float = Field(default=0.8, ge=0, le=1)
     """Share of clips whose detector is BlazePose: it means points of its own, and no small toes."""
-    feet_absent: float = 0.5
+    feet_absent: float = Field(default=0.5, ge=0, le=1)
     """Share of the other clips whose detector knows COCO's 17 joints alone."""
 
 

@@ -1,9 +1,11 @@
 """Motion capture seen through random cameras: training windows with known truth."""
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -21,23 +23,25 @@ from temporal_hmr.rendering.renderer import Renderer
 from temporal_hmr.rotation import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
 from temporal_hmr.skeleton import SMPL24
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class Augmentation(Config):
     """How motion, body and camera vary."""
 
-    frame_interval: tuple[float, float] = (1 / 60, 1 / 10)
+    frame_interval: tuple[Positive, Positive] = (1 / 60, 1 / 10)
     """Seconds between frames; a third of the clips have exactly 1/30."""
-    speed: tuple[float, float] = (0.8, 1.25)
+    speed: tuple[Positive, Positive] = (0.8, 1.25)
     """Playback speed of the motion."""
-    recombined_share: float = 0.2
+    recombined_share: float = Field(default=0.2, ge=0, le=1)
     """Share of clips whose trunk, left arm or right arm comes from another take than their legs."""
-    perturbed_share: float = 0.4
+    perturbed_share: float = Field(default=0.4, ge=0, le=1)
     """Share of clips with slowly varying extra rotations at the joints."""
-    shape_spread: float = 1.0
+    shape_spread: float = Field(default=1.0, ge=0)
     """Standard deviation of the betas."""
-    focal: tuple[float, float] = (0.7, 1.8)
+    focal: tuple[Positive, Positive] = (0.7, 1.8)
     """Range of focal length over image diagonal."""
-    assumed_focal_share: float = 0.5
+    assumed_focal_share: float = Field(default=0.5, ge=0, le=1)
     """Share of clips that are told the image diagonal instead of their focal length."""
 
 

@@ -102,7 +102,7 @@ def _frozen(take: MocapTake, moving: Bool[Tensor, "T-1"]) -> Bool[Tensor, "T"]:
 def _displaced_start(take: MocapTake, speed: Float[Tensor, "T-1 24"]) -> Bool[Tensor, "T"]:
     settling, settled = (math.ceil(seconds * take.fps) for seconds in (_SETTLING, _SETTLED))
     faulty = torch.zeros(len(take), dtype=torch.bool)
-    if len(speed) < settled:
+    if not settling < settled <= len(speed):
         return faulty
     overall = speed.square().mean(1).sqrt()
     first, then = overall[:settling].amax(), overall[settling:settled].amax()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from temporal_hmr.configuration import Config
@@ -22,9 +23,9 @@ from temporal_hmr.skeleton import SMPL24
 class BodyDecoderConfig(Config):
     """Sizes of the decoder; its width is the encoder's."""
 
-    heads: int = 4
-    layers: int = 2
-    expansion: int = 2
+    heads: int = Field(default=4, gt=0)
+    layers: int = Field(default=2, ge=0)
+    expansion: int = Field(default=2, gt=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,16 @@ tracks of keypoints in this place (Shin et al., CVPR 2024, section 3.2).
 """
 
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from temporal_hmr.configuration import Config
-from temporal_hmr.models.layers import RotaryTime, SelfAttentionBlock, with_something_to_see
+from temporal_hmr.models.layers import (
+    RotaryTime,
+    SelfAttentionBlock,
+    require_even_heads,
+    with_something_to_see,
+)
 
 
 class ClipContextConfig(Config):
@@ -21,6 +26,11 @@ class ClipContextConfig(Config):
     heads: int = Field(default=4, gt=0)
     layers: int = Field(default=6, gt=0)
     expansion: int = Field(default=4, gt=0)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "ClipContextConfig":
+        require_even_heads(self.width, self.heads)
+        return self
 
 
 class ClipContext(nn.Module):

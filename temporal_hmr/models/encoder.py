@@ -25,12 +25,12 @@ class FrameEncoderConfig(Config):
     kind: Literal["keypoints"] = "keypoints"
     width: int = Field(default=160, gt=0)
     heads: int = Field(default=4, gt=0)
-    layers: int = 1
-    expansion: int = 2
-    modulator_layers: int = 1
+    layers: int = Field(default=1, ge=0)
+    expansion: int = Field(default=2, gt=0)
+    modulator_layers: int = Field(default=1, ge=0)
     """Mixer layers between pose tokens and encoder; 4 in the paper."""
-    modulator_token_hidden: int = 64
-    temperature: float = 1.0
+    modulator_token_hidden: int = Field(default=64, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     """Softness of the mixture of codes, in units of the squared code distance."""
     visible_above: float = 0.05
     """Keypoints of lower confidence count as unseen."""

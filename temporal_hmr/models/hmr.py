@@ -96,7 +96,8 @@ class Hmr(nn.Module):
         A tenth of the work of all, which trains what carries most of the accuracy on many more
         clips. Raises `InputError` for a model without context of detected keypoints.
         """
-        return self.pose_body(self._first_tokens(window, temporal), window, body)
+        # By way of the call, which is what `compile` compiles.
+        return self(window, body, temporal, light=True)
 
     def first_bodies(self, window: CropWindow, body: "PosedBody") -> SmplParams:
         """The bodies of a first guess, without their joints and keypoints; raises as it does."""
@@ -147,23 +148,29 @@ class Hmr(nn.Module):
         body: "PosedBody",
         temporal: bool = True,
         hidden: Bool[Tensor, "B T 24"] | None = None,
+        light: bool = False,
     ) -> BodyPrediction:
         """Encode frames, decode body tokens, mix them through time, read and pose the body.
 
         `temporal=False` leaves context and motion out and decodes every frame by itself. `hidden`
-        joints (training) are to be reconstructed from the rest of their clip.
+        joints (training) are to be reconstructed from the rest of their clip. `light` leaves it at
+        the first guess.
         """
-        return self.pose_body(self._tokens(window, temporal, hidden), window, body)
+        return self.pose_body(self._tokens(window, temporal, hidden, light), window, body)
 
     def bodies(self, window: CropWindow, body: "PosedBody", temporal: bool = True) -> SmplParams:
         """The bodies that `forward` predicts, without their joints and keypoints."""
         return self.place_body(self._tokens(window, temporal), window, body)
 
     def _tokens(
-        self, window: CropWindow, temporal: bool, hidden: Bool[Tensor, "B T 24"] | None = None
+        self,
+        window: CropWindow,
+        temporal: bool,
+        hidden: Bool[Tensor, "B T 24"] | None = None,
+        light: bool = False,
     ) -> BodyTokens | FrameTokens:
         """What the head reads in the end."""
-        if self._light:
+        if light or self._light:
             return self._first_tokens(window, temporal)
         tokens = self.frame_tokens(window, temporal)
         if temporal and isinstance(tokens, BodyTokens):

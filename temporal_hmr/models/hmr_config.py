@@ -14,6 +14,7 @@ from temporal_hmr.models.image_pose_encoder import ImagePoseEncoderConfig
 from temporal_hmr.models.int_encoder import IntEncoderConfig
 from temporal_hmr.models.int_heads import IntHeadsConfig
 from temporal_hmr.models.joint_motion import JointMotionConfig
+from temporal_hmr.models.layers import require_even_heads
 from temporal_hmr.models.token_head import BodyTokenHeadConfig, TokenHeadConfig
 from temporal_hmr.models.token_motion import TokenMotionConfig
 from temporal_hmr.skeleton import COCO23
@@ -98,6 +99,9 @@ class HmrConfig(Config):
             )
         if isinstance(self.encoder, ImagePoseEncoderConfig):
             self.encoder.check_tokens(self.tokenizer)
+        match self.encoder, self.motion:
+            case FrameEncoderConfig(width=width), JointMotionConfig(heads=heads):
+                require_even_heads(width, heads)
         return self
 
     def is_temporal(self) -> bool:

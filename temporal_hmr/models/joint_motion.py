@@ -11,6 +11,7 @@ from typing import Literal
 
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from temporal_hmr.configuration import Config
@@ -19,6 +20,7 @@ from temporal_hmr.models.layers import (
     RotaryTime,
     SelfAttentionBlock,
     begin_as_identity,
+    require_even_heads,
     with_something_to_see,
 )
 
@@ -28,9 +30,9 @@ class JointMotionConfig(Config):
 
     positions: Literal["rotary"] = "rotary"
     """In seconds. Learned ones, as published, are `TokenMotionConfig`."""
-    heads: int = 4
-    layers: int = 3
-    expansion: int = 2
+    heads: int = Field(default=4, gt=0)
+    layers: int = Field(default=3, gt=0)
+    expansion: int = Field(default=2, gt=0)
     joints_only: bool = False
     """True as published: shape and camera are then decoded frame by frame."""
     across_joints: bool = False
@@ -44,6 +46,7 @@ class JointMotion(nn.Module):
     def __init__(self, width: int, config: JointMotionConfig):
         super().__init__()
         self.joints_only = config.joints_only
+        require_even_heads(width, config.heads)
         rotary = RotaryTime(width // config.heads)
         blocks = [
             SelfAttentionBlock(width, config.heads, config.expansion, rotary)

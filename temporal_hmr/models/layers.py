@@ -37,6 +37,15 @@ class RotaryTime(nn.Module):
         return torch.cat([even * cosine - odd * sine, even * sine + odd * cosine], -1).to(x.dtype)
 
 
+def require_even_heads(width: int, heads: int) -> None:
+    """Raise `InputError` unless the width can be shared by heads whose channels turn in pairs."""
+    if width % (2 * heads):
+        raise InputError(
+            f"a width of {width} cannot be shared by {heads} attention heads of even width, which "
+            f"rotary positions need: make it a multiple of {2 * heads}"
+        )
+
+
 class Attention(nn.Module):
     """Multi-head attention; queries and memory may be the same sequence or two."""
 

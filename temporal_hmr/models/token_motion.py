@@ -29,9 +29,9 @@ from temporal_hmr.skeleton import SMPL24
 class TokenMotionConfig(Config):
     """Sizes; the defaults are the published ones."""
 
-    layers: int = 3
+    layers: int = Field(default=3, gt=0)
     heads: int = Field(default=12, gt=0)
-    expansion: int = 4
+    expansion: int = Field(default=4, gt=0)
     positions: Literal["learned"] = "learned"
     """As published. Rotary ones, which know time in seconds, are `JointMotionConfig`."""
     length: int = Field(default=16, gt=0)

@@ -1,5 +1,7 @@
 """Vector quantisation with a codebook that follows its inputs by moving averages."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +37,8 @@ class Codebook(nn.Module):
         super().__init__()
         self.decay = decay
         self.restart_below = restart_below
+        self.gathers = False
+        self._gathered: tuple[Tensor, Tensor] | None = None
         self.register_buffer("codes", torch.randn(size, dim))
         self.register_buffer("counts", torch.zeros(size))
         self.register_buffer("sums", torch.randn(size, dim))
@@ -52,7 +56,7 @@ class Codebook(nn.Module):
         codes = self.codes[indices]
         commitment = ((x - codes) ** 2).mean()
         if self.training:
-            self._follow(x.detach().float().flatten(0, -2), indices.flatten())
+            self._learn(x.detach().float().flatten(0, -2), indices.flatten())
         return Quantised(x + (codes - x).detach(), indices, commitment)
 
     def soft(
@@ -69,20 +73,28 @@ class Codebook(nn.Module):
         return weights @ self.codes, weights.amax(-1)
 
     @torch.no_grad()
-    def _follow(self, x: Float[Tensor, "n dim"], indices: Int[Tensor, "n"]) -> None:
-        size = len(self.codes)
-        batch_counts = torch.bincount(indices, minlength=size).to(self.counts.dtype)
-        batch_sums = torch.zeros_like(self.sums).index_add_(0, indices, x)
+    def _learn(self, x: Float[Tensor, "n dim"], indices: Int[Tensor, "n"]) -> None:
+        counts = torch.bincount(indices, minlength=len(self.codes)).to(self.counts.dtype)
+        sums = torch.zeros_like(self.sums).index_add_(0, indices, x)
+        if self._gathered is not None:
+            counts, sums = self._gathered[0] + counts, self._gathered[1] + sums
+        self._gathered = (counts, sums) if self.gathers else None
+        if self.gathers:
+            return
         if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(batch_counts)
-            distributed.all_reduce(batch_sums)
-        self.counts.lerp_(batch_counts, 1 - self.decay)
-        self.sums.lerp_(batch_sums, 1 - self.decay)
+            distributed.all_reduce(counts)
+            distributed.all_reduce(sums)
+        self.counts.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
+        self._move(x)
+
+    def _move(self, x: Float[Tensor, "n dim"]) -> None:
+        """Put the codes where the averages are now; idle ones may be put on one of the inputs."""
         if self.restart_below > 0:
             self._restart(x)
         total = self.counts.sum()
         # Laplace smoothing, kept: the next average starts from the smoothed counts.
-        self.counts.copy_((self.counts + 1e-5) / (total + size * 1e-5) * total)
+        self.counts.copy_((self.counts + 1e-5) / (total + len(self.codes) * 1e-5) * total)
         self.codes.copy_(self.sums / self.counts[:, None])
 
     def _restart(self, x: Float[Tensor, "n dim"]) -> None:
@@ -92,3 +104,16 @@ class Codebook(nn.Module):
         self.counts[dead] = 1.0
         if distributed.is_available() and distributed.is_initialized():
             distributed.broadcast(self.sums, 0)
+
+
+@contextmanager
+def gathering(module: nn.Module) -> Iterator[None]:
+    """What codebooks of the module see in this context moves them with what they see after it."""
+    books = [part for part in module.modules() if isinstance(part, Codebook)]
+    for book in books:
+        book.gathers = True
+    try:
+        yield
+    finally:
+        for book in books:
+            book.gathers = False

@@ -23,18 +23,18 @@ from temporal_hmr.tokenizers.codebook import Codebook, Quantised
 class KeypointTokenizerConfig(Config):
     """Sizes of the tokenizer; `PUBLISHED` has those of the paper."""
 
-    joints: int = len(COCO23)
-    tokens: int = 24
-    width: int = 128
-    layers: int = 4
-    token_hidden: int = 64
-    channel_hidden: int = 256
-    codes: int = 512
-    code_dim: int = 64
-    decay: float = 0.9
-    restart_below: float = 0.1
-    decoder_width: int = 32
-    commitment: float = 0.05
+    joints: int = Field(default=len(COCO23), gt=0)
+    tokens: int = Field(default=24, gt=0)
+    width: int = Field(default=128, gt=0)
+    layers: int = Field(default=4, ge=0)
+    token_hidden: int = Field(default=64, gt=0)
+    channel_hidden: int = Field(default=256, gt=0)
+    codes: int = Field(default=512, gt=0)
+    code_dim: int = Field(default=64, gt=0)
+    decay: float = Field(default=0.9, ge=0, lt=1)
+    restart_below: float = Field(default=0.1, ge=0)
+    decoder_width: int = Field(default=32, gt=0)
+    commitment: float = Field(default=0.05, ge=0)
     """Weight of the commitment term; the paper's 15 belongs to its loss in pixels."""
     hidden_joints: float = Field(default=0.0, ge=0, lt=1)
     """Chance that `forward` hides a visible joint from the encoder in training mode. The loss is to

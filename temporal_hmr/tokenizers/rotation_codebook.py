@@ -1,7 +1,7 @@
 """The codebook of TokenHMR: begun on the first batch, and with no code left idle."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, distributed
 
 from temporal_hmr.tokenizers.codebook import Codebook, Quantised
@@ -10,9 +10,10 @@ from temporal_hmr.tokenizers.codebook import Codebook, Quantised
 class RotationCodebook(Codebook):
     """Codes as moving averages of what chose them, without smoothing of the counts.
 
-    The first batch in training mode puts every code on an input vector. From then on a code whose
-    moving count of choices per batch is below `restart_below` is put on an input vector again at
-    every step, until it is chosen often enough; its averages go on meanwhile. Counts start at 1.
+    The first batch in training mode, or its first part, puts every code on an input vector. From
+    then on a code whose moving count of choices per batch is below `restart_below` is put on an
+    input vector again at every step, until it is chosen often enough; its averages go on meanwhile.
+    Counts start at 1.
     """
 
     begun: Tensor
@@ -38,15 +39,7 @@ class RotationCodebook(Codebook):
         self.sums.copy_(self.codes)
         self.begun.fill_(True)
 
-    @torch.no_grad()
-    def _follow(self, x: Float[Tensor, "n dim"], indices: Int[Tensor, "n"]) -> None:
-        batch_counts = torch.bincount(indices, minlength=len(self.codes)).to(self.counts.dtype)
-        batch_sums = torch.zeros_like(self.sums).index_add_(0, indices, x)
-        if _several_processes():
-            distributed.all_reduce(batch_counts)
-            distributed.all_reduce(batch_sums)
-        self.counts.lerp_(batch_counts, 1 - self.decay)
-        self.sums.lerp_(batch_sums, 1 - self.decay)
+    def _move(self, x: Float[Tensor, "n dim"]) -> None:
         alive = (self.counts >= self.restart_below)[:, None]
         means = self.sums / self.counts.clamp(min=1e-9)[:, None]
         self.codes.copy_(torch.where(alive, means, self._some(x)))

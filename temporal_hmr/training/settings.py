@@ -40,7 +40,7 @@ class LoopSettings(Config):
     tensorboard: bool = False
     looks: bool = True
     """Whether each evaluation of a model also draws a picture of what it makes of some windows."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
     @model_validator(mode="before")
     @classmethod

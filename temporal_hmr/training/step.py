@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from temporal_hmr.tokenizers.codebook import gathering
 from temporal_hmr.training import distributed
 from temporal_hmr.training.batches import split
 from temporal_hmr.training.checkpoints import State
@@ -119,8 +120,10 @@ class Step:
         parts = self.settings.accumulate
         sums: dict[str, float] = {}
         for index, part in enumerate(split(batch, parts)):
-            last = index + 1 == parts
-            with contextlib.nullcontext() if last else distributed.not_yet(self.terms):
+            with contextlib.ExitStack() as until_the_last:
+                if index + 1 < parts:
+                    until_the_last.enter_context(distributed.not_yet(self.terms))
+                    until_the_last.enter_context(gathering(self.state.module))
                 with _attention(self.device), self._products():
                     terms = self.terms(part, generator)
                     total = torch.stack(list(terms.values())).sum()

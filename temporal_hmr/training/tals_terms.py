@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from temporal_hmr.batch import BodyPrediction, BodyTarget, CropWindow
+from temporal_hmr.data.clip_labels import joints_for_points, known_points
 from temporal_hmr.losses_tals import (
     TalsConfig,
     TalsPrediction,
@@ -32,6 +33,10 @@ def tals_terms(
     config: TalsConfig,
 ) -> dict[str, Float[Tensor, ""]]:
     """Weighted terms, means over the frames that count (published are sums)."""
+    # A dataset's own joints are judged by the body's: its detector points lie up to 4 cm off them.
+    instead = ~target.has_smpl[..., None].expand_as(target.has_joints)
+    points = joints_for_points(prediction.points, prediction.joints, instead)
+    prediction = replace(prediction, points=points)
     terms = tals_losses(
         tals_prediction(prediction),
         tals_target(target, window, body),
@@ -87,9 +92,12 @@ def tals_prediction(prediction: BodyPrediction) -> TalsPrediction:
 def tals_target(target: BodyTarget, window: CropWindow, body: PosedBody) -> TalsTarget:
     """All frames; those that do not count have no confidence and no truth.
 
-    Where the pelvis lies in the picture nobody annotates.
+    Where the pelvis lies in the picture nobody annotates. Without SMPL the points are the known
+    joints of the same names, if the pelvis that they are seen from is known.
     """
-    points = body.body.regress(target.smpl, body.detector_points)
+    points, known = known_points(target, body)
+    joints = target.has_joints | target.has_smpl[..., None]
+    known = _with_pelvis(known[..., None], joints[..., None])[..., 0]
     counts = window.valid.flatten()
     confidence = counts[:, None].expand(-1, len(JUDGED)).to(points.dtype)
     nobody = torch.zeros_like(target.has_keypoints)[..., None]
@@ -99,7 +107,7 @@ def tals_target(target: BodyTarget, window: CropWindow, body: PosedBody) -> Tals
         keypoints=_with_pelvis(target.keypoints, torch.zeros_like(target.keypoints)) / 2,
         keypoint_confidence=confidence * annotated,
         joints=_with_pelvis(points, target.joints),
-        joint_confidence=confidence * smpl[:, None],
+        joint_confidence=confidence * (known & known[:, -1:]),
         rotations=target.smpl.rotations().flatten(0, 1),
         has_rotations=smpl,
         betas=target.smpl.betas.flatten(0, 1),

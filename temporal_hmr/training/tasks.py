@@ -47,9 +47,8 @@ class TokenizerTask:
 
     def losses(self, batch: Labelled, generator: Generator) -> dict[str, Tensor]:
         window, target = to_device(batch, self.device)
-        true = target.keypoints.flatten(0, 1)
+        true, known = target.keypoints.flatten(0, 1), _judged(window, target).flatten(0, 1)
         visible = window.scores.flatten(0, 1) > 0
-        known = window.valid.flatten()[:, None] & _near_box(true)
         # PCT drops a fifth of the joints; what it must then paint in is what occlusion asks of it.
         visible = visible & (torch.rand(visible.shape, device=self.device) > 0.2)
         reconstruction = self.module(window.keypoints.flatten(0, 1), visible)
@@ -66,11 +65,13 @@ class TokenizerTask:
         figures: dict[str, float] = {}
         for name, labelled in self.windows.held_out().items():
             window, target = to_device(labelled, self.device)
-            true = target.keypoints.flatten(0, 1)
+            true, known = target.keypoints.flatten(0, 1), _judged(window, target).flatten(0, 1)
             found = module(window.keypoints.flatten(0, 1), window.scores.flatten(0, 1) > 0)
             distance = torch.linalg.vector_norm(found.keypoints - true, dim=-1)
-            figures[f"{name}_pixels"] = 128 * float(distance[_near_box(true)].mean())
-            used = torch.bincount(found.indices.flatten(), minlength=module.config.codes)
+            if known.any():
+                figures[f"{name}_pixels"] = 128 * float(distance[known].mean())
+            indices = found.indices[window.valid.flatten()].flatten()
+            used = torch.bincount(indices, minlength=module.config.codes)
             share = used / used.sum()
             entropy = -(share * share.clamp(min=1e-12).log()).sum()
             figures[f"{name}_perplexity"] = float(entropy.exp())
@@ -242,7 +243,7 @@ def _errors(
     window, target = labelled
     known = window.valid[..., None] & target.has_joints
     figures = window_errors(joints, target.joints, known)
-    seen = window.valid[..., None] & target.has_keypoints & _near_box(target.keypoints)
+    seen = _judged(window, target)
     distance = torch.linalg.vector_norm(keypoints - target.keypoints, dim=-1)
     if seen.any():
         figures["pixels"] = 128 * float(distance[seen].mean())
@@ -292,6 +293,7 @@ def _copy_to(body: PosedBody, device: torch.device) -> PosedBody:
     return copy.deepcopy(body).to(device)
 
 
-def _near_box(keypoints: Float[Tensor, "N joints 2"]) -> Tensor:
-    """Joints that a crop can speak of at all: within half a box of its edge."""
-    return (keypoints.abs() < 2).all(-1)
+def _judged(window: CropWindow, target: BodyTarget) -> Bool[Tensor, "B T J"]:
+    """Known keypoints that a crop can speak of at all: within half a box of its edge."""
+    near = (target.keypoints.abs() < 2).all(-1)
+    return window.valid[..., None] & target.has_keypoints & near
