@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from temporal_hmr.containers import breaks_off
 from temporal_hmr.damage import steps_and_gaps
+from temporal_hmr.display import display_of, mirrored
 from temporal_hmr.native_output import silenced
 
 _LEAST_FRAME = 4
@@ -119,12 +120,14 @@ def decord_images(path: Path, first: int, stop: int) -> Iterator[UInt8[ndarray, 
     from decord import DECORDError
     from torch.utils.dlpack import from_dlpack
 
+    display = display_of(path)
     try:
         if first > 0:
             reader.seek_accurate(first)
         for _ in range(first, min(stop, len(reader))):
             # Not copied: decord takes another room for the next one while this one is in use.
-            yield _without_row_padding(from_dlpack(reader.next().to_dlpack()).numpy())
+            image = _without_row_padding(from_dlpack(reader.next().to_dlpack()).numpy())
+            yield image if display is None else mirrored(image, display.matrix)
     except (DECORDError, RuntimeError, StopIteration):
         return
 
@@ -163,6 +166,7 @@ class _OpenCvReader:
     """A file read in order by OpenCV, which turns pictures upright by itself."""
 
     def __init__(self, path: Path) -> None:
+        self._display = display_of(path)
         # One thread, so that FFmpeg complains only while we are reading, silenced.
         options = [cv2.CAP_PROP_N_THREADS, 1]
         with silenced():
@@ -189,7 +193,10 @@ class _OpenCvReader:
     def image(self) -> UInt8[ndarray, "H W 3"] | None:
         with silenced():
             decoded, image = self._capture.retrieve()
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if decoded else None
+        if not decoded:
+            return None
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return image if self._display is None else mirrored(image, self._display.matrix)
 
 
 def announced(path: Path) -> tuple[float, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from temporal_hmr.decoding import (
@@ -21,6 +21,7 @@ from temporal_hmr.decoding import (
     has_index,
     usable,
 )
+from temporal_hmr.display import SHOWN_AS_STORED, mirrored
 from temporal_hmr.native_output import silenced
 
 _CODECS = {"av01": "AV1", "AV01": "AV1"}
@@ -162,7 +163,15 @@ class _ToRgb:
         image = self._reformatter.reformat(frame, *self._size, format="rgb24").to_ndarray()
         # PyAV tells the turn anticlockwise that puts the picture upright.
         turned = np.rot90(image, round(getattr(frame, "rotation", 0) / 90))
-        return np.ascontiguousarray(turned)
+        return mirrored(np.ascontiguousarray(turned), display_matrix(frame))
+
+
+def display_matrix(frame: Any) -> Int[ndarray, "3 3"]:
+    """Of PyAV's frame; see `Display`."""
+    stated = frame.side_data.get("DISPLAYMATRIX")
+    if stated is None:
+        return SHOWN_AS_STORED
+    return np.frombuffer(stated, np.int32).reshape(3, 3).astype(np.int64)
 
 
 def decoded_frames(

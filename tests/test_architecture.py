@@ -36,6 +36,7 @@ FLOORS: dict[str, int] = {
     "images": 1,
     "damage": 1,
     "video": 1,
+    "display": 1,
     "decoding": 1,
     "decoding_av": 1,
     "motion": 1,

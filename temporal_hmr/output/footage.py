@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from temporal_hmr.decoding import has_index
-from temporal_hmr.decoding_av import decoded_frames
+from temporal_hmr.decoding_av import decoded_frames, display_matrix
+from temporal_hmr.display import is_mirror
 from temporal_hmr.output.encoding import plays_everywhere
 from temporal_hmr.output.planar import Matrix, Picture, Planar
 from temporal_hmr.video import Clip
@@ -80,6 +81,7 @@ def _is_plain(frame: Any, clip: Clip) -> bool:
         not frame.is_corrupt
         and (frame.width, frame.height) == (clip.width, clip.height)
         and frame.rotation == 0
+        and not is_mirror(display_matrix(frame))
         and frame.format.name == "yuv420p"
         and int(frame.color_range) != _FULL_RANGE
         and int(frame.colorspace) in _MATRICES

@@ -1,0 +1,39 @@
+"""Videos are read as players show them: turned, mirrored."""
+
+import sys
+
+import numpy as np
+import pytest
+from test_video import displayed, write
+
+from temporal_hmr.video import open_clip
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), np.fliplr),
+        ((1, 0, 0, -1), np.flipud),
+        ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda image: np.rot90(image, 2).swapaxes(0, 1)),
+    ],
+    ids=["hflip", "vflip", "transpose", "antitranspose"],
+)
+@pytest.mark.parametrize("reader", ["PyAV", "decord", "OpenCV"])
+def test_mirrored_videos_come_out_as_players_show_them(
+    tmp_path, matrix, shown, reader, monkeypatch
+):
+    """As cameras above a screen record, and editors that mirror without encoding anew."""
+    content = write(tmp_path / "a.mp4", frames=2).read_bytes()
+    (tmp_path / "mirrored.mp4").write_bytes(displayed(content, *matrix))
+    original = next(iter(open_clip(tmp_path / "a.mp4"))).image
+    if reader != "PyAV":
+        monkeypatch.setitem(sys.modules, "av", None)
+    if reader == "OpenCV":
+        monkeypatch.setitem(sys.modules, "decord", None)
+    clip = open_clip(tmp_path / "mirrored.mp4")
+    assert (clip.height, clip.width) == shown(original).shape[:2]
+    for frame in clip:
+        assert frame.image.flags.c_contiguous and frame.image.flags.writeable
+    difference = np.abs(next(iter(clip)).image.astype(int) - shown(original))
+    assert difference.max() <= 3, "one reader differs a little from the other"
