@@ -222,17 +222,21 @@ def _most_frames(path: Path) -> float:
     return path.stat().st_size / _LEAST_FRAME
 
 
-def pixel_aspect(path: Path) -> float:
-    """Width of a pixel over its height as the file states it; 1 unless that is likely true.
+def pixel_stretch(path: Path) -> tuple[float, float]:
+    """By what to multiply width and height of upright pictures, so that their pixels are square.
 
-    DV, DVD and old broadcasts have pixels that are not square.
+    (1, 1) unless what the file states is likely true. DV, DVD and old broadcasts have pixels that
+    are not square; they are wider or narrower than high in the picture as it is stored.
     """
     with silenced():
         capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
         across, down = (capture.get(name) for name in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+        degrees = capture.get(cv2.CAP_PROP_ORIENTATION_META)
         capture.release()
     aspect = across / down if across > 0 and down > 0 else 1.0
-    return aspect if 0.25 < aspect < 4 and abs(aspect - 1) > 0.01 else 1.0
+    if not 0.25 < aspect < 4 or abs(aspect - 1) <= 0.01:
+        return 1.0, 1.0
+    return (1.0, aspect) if round(degrees / 90) % 2 else (aspect, 1.0)
 
 
 def is_cut_short(path: Path, times: Float[ndarray, "N"], announced_duration: float) -> bool:

@@ -27,7 +27,7 @@ from temporal_hmr.decoding import (
     is_cut_short,
     opencv_facts,
     opencv_images,
-    pixel_aspect,
+    pixel_stretch,
 )
 from temporal_hmr.decoding_av import av_facts, av_images, codec_of, indexed_facts, streamed_images
 from temporal_hmr.errors import InputError
@@ -239,8 +239,8 @@ def _open_source(path: Path, fps: float | None) -> Clip:
 class _VideoFile(Clip):
     as_in_file: ClassVar[bool] = True
     reader: Literal["decord", "OpenCV", "PyAV"] = "decord"
-    aspect: float = 1.0
-    """Width of a pixel over its height as stored; delivered pixels are square."""
+    stretch: tuple[float, float] = (1.0, 1.0)
+    """Of width and height of the pictures that the reader gives; delivered pixels are square."""
     numbers: Int[ndarray, "M"] | None = None
     """Of the frames that the reader gives; None if it gives all of them, up to a break."""
 
@@ -320,16 +320,16 @@ def _open_video(path: Path) -> Clip:
         times, cut = times[0] + np.arange(numbers[-1] + 1) / fps, False
     missing = max(announced_count - len(times), 0) if cut else 0
     times = np.append(times, times[-1] + np.arange(1, missing + 1) / fps)
-    aspect = pixel_aspect(path)
+    stretch = pixel_stretch(path)
     height, width = image.shape[:2]
     return _VideoFile(
         path,
-        round(width * aspect),
-        height,
+        round(width * stretch[0]),
+        round(height * stretch[1]),
         fps,
         times,
         reader=reader,
-        aspect=aspect,
+        stretch=stretch,
         numbers=numbers,
     )
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -135,16 +136,20 @@ def test_without_decord_and_pyav_opencv_reads(film, monkeypatch, caplog) -> None
     assert "is read by OpenCV" in caplog.text
 
 
-def encoded(path: Path, sizes=((96, 64),), later: int = 0, **options: str) -> Path:
+def encoded(
+    path: Path, sizes=((96, 64),), later: int = 0, aspect: str = "1", **options: str
+) -> Path:
     """H.264 with pictures that are stored in another order than shown, from frame `later` on.
 
-    Of several sizes JPEG pictures in place of that, one size after the other.
+    `aspect` is the width of a pixel over its height. Of several sizes JPEG pictures in place of
+    that, one size after the other.
     """
     av = pytest.importorskip("av")
     plain = len(sizes) > 1
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("mjpeg" if plain else "libx264", rate=25)
         stream.pix_fmt = "yuvj420p" if plain else "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
         (stream.width, stream.height), count = sizes[0], FRAMES // len(sizes)
         for part, size in enumerate(sizes):
             encoder = stream.codec_context

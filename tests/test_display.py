@@ -1,10 +1,11 @@
-"""Videos are read as players show them: turned, mirrored."""
+"""Videos are read as players show them: turned, mirrored, of square pixels."""
 
 import sys
 
 import numpy as np
 import pytest
-from test_video import displayed, write
+from test_decoding_av import encoded
+from test_video import displayed, turned, write
 
 from temporal_hmr.video import open_clip
 
@@ -37,3 +38,15 @@ def test_mirrored_videos_come_out_as_players_show_them(
         assert frame.image.flags.c_contiguous and frame.image.flags.writeable
     difference = np.abs(next(iter(clip)).image.astype(int) - shown(original))
     assert difference.max() <= 3, "one reader differs a little from the other"
+
+
+@pytest.mark.parametrize(
+    ("degrees", "size"), [(0, (192, 64)), (90, (64, 192)), (180, (192, 64)), (270, (64, 192))]
+)
+def test_pixels_that_are_not_square_are_made_so(tmp_path, degrees, size):
+    path = encoded(tmp_path / "a.mp4", aspect="2")
+    if degrees:
+        path.write_bytes(turned(path.read_bytes(), degrees))
+    clip = open_clip(path)
+    assert (clip.width, clip.height) == size
+    assert next(iter(clip)).image.shape == (*size[::-1], 3)
