@@ -85,7 +85,7 @@ def av_images(path: Path, first: int = 0) -> Iterator[tuple[float, UInt8[ndarray
     """Presentation time (s) and upright RGB image of every frame from `first` to end or break."""
     to_rgb = None
     for time, frame in islice(decoded_frames(path), first, None):
-        to_rgb = to_rgb or _ToRgb(frame.width, frame.height)
+        to_rgb = to_rgb or _ToRgb()
         yield time, to_rgb.image(frame)
 
 
@@ -137,7 +137,7 @@ def _numbered(
             return
         if number < following:
             continue
-        to_rgb = to_rgb or _ToRgb(frame.width, frame.height)
+        to_rgb = to_rgb or _ToRgb()
         yield number, to_rgb.image(frame)
         following = number + 1
 
@@ -151,16 +151,15 @@ def _nearest(times: Float[ndarray, "N"], time: float) -> int:
 
 
 class _ToRgb:
-    """Makes upright RGB images of decoded frames, made ready once for all of them."""
+    """Makes upright RGB images of decoded frames, made ready once for all of one size."""
 
-    def __init__(self, width: int, height: int) -> None:
-        """As they are stored; what has another size is resized to this one."""
+    def __init__(self) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._reformatter, self._size = VideoReformatter(), (width, height)
+        self._reformatter = VideoReformatter()
 
     def image(self, frame: Any) -> UInt8[ndarray, "H W 3"]:
-        image = self._reformatter.reformat(frame, *self._size, format="rgb24").to_ndarray()
+        image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
         # PyAV tells the turn anticlockwise that puts the picture upright.
         turned = np.rot90(image, round(getattr(frame, "rotation", 0) / 90))
         return mirrored(np.ascontiguousarray(turned), display_matrix(frame))

@@ -243,18 +243,38 @@ class _VideoFile(Clip):
     """Of width and height of the pictures that the reader gives; delivered pixels are square."""
     numbers: Int[ndarray, "M"] | None = None
     """Of the frames that the reader gives; None if it gives all of them, up to a break."""
+    _told_shape: bool = field(default=False, init=False)
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
         for index, image in self._images(first, stop):
             if index >= stop:
                 return
-            yield Frame(index, float(self.times[index]), self._square_pixels(image))
+            time = float(self.times[index])
+            if not self._told_shape and self._size_within(image) != (self.width, self.height):
+                self._told_shape = True
+                told = "the shape of the pictures of %s changes at %.2f s: black bars fill them up"
+                _log.warning(told, self.path.name, time)
+            yield Frame(index, time, self._fitted(image))
 
-    def _square_pixels(self, image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "H W 3"]:
-        # The size may change in the middle of a file as well.
+    def _fitted(self, image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "H W 3"]:
+        """With square pixels, whole and amid black bars: sizes change in the middle of files."""
         if image.shape[:2] == (self.height, self.width):
             return image
-        return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        width, height = self._size_within(image)
+        inner = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        above, left = (self.height - height) // 2, (self.width - width) // 2
+        below, right = self.height - height - above, self.width - width - left
+        return cv2.copyMakeBorder(inner, above, below, left, right, cv2.BORDER_CONSTANT)
+
+    def _size_within(self, image: UInt8[ndarray, "h w 3"]) -> tuple[int, int]:
+        """Width and height that an image takes in the clip's pictures."""
+        height, width = image.shape[:2]
+        across, down = width * self.stretch[0], height * self.stretch[1]
+        scale = min(self.width / across, self.height / down)
+        bars = max(self.width - scale * across, self.height - scale * down)
+        if bars <= 1:  # rounding
+            return self.width, self.height
+        return max(round(scale * across), 1), max(round(scale * down), 1)
 
     def _images(self, first: int, stop: int) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
         """Number and image of the frames that can be read, from `first` on."""

@@ -1,4 +1,4 @@
-"""Videos are read as players show them: turned, mirrored, of square pixels."""
+"""Videos are read as players show them: turned, mirrored, with square pixels, unsquashed."""
 
 import sys
 
@@ -50,3 +50,19 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path, degrees, size):
     clip = open_clip(path)
     assert (clip.width, clip.height) == size
     assert next(iter(clip)).image.shape == (*size[::-1], 3)
+
+
+def test_pictures_keep_their_proportions_where_the_shape_changes(tmp_path, caplog):
+    """As in a call, when somebody turns the phone."""
+    clip = open_clip(encoded(tmp_path / "a.mkv", sizes=((96, 64), (64, 96))))
+    images = [frame.image for frame in clip]
+    assert {image.shape for image in images} == {(64, 96, 3)}
+    before, behind = np.array(images[:20]), np.array(images[20:])
+    assert (before[:, :, :20].max((1, 2, 3)) > 15).all() and behind[:, :, :26].max() == 0
+    red, green = behind[:, 5, 30].astype(int), behind[:, -5, -31].astype(int)
+    assert np.abs(red - (255, 0, 0)).max() < 40 and np.abs(green - (0, 255, 0)).max() < 40
+    assert behind[:, :, -26:].max() == 0
+    list(clip)
+    (record,) = caplog.records
+    assert "the shape of the pictures of a.mkv changes at 0.80 s" in record.getMessage()
+    assert next(iter(clip.with_range(1.2))).image[:, :26].max() == 0
