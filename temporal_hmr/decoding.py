@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,11 +21,14 @@ from temporal_hmr.containers import breaks_off
 from temporal_hmr.damage import steps_and_gaps
 from temporal_hmr.display import display_of, mirrored
 from temporal_hmr.native_output import silenced
+from temporal_hmr.numbering import stated_in_order
 
 _LEAST_FRAME = 4
 """Bytes of a frame at the very least, with what is said of it."""
 _MOST_IN_ORDER = 0.95
 """Share of presentation times that increase, below which none is believed."""
+_EARLIEST = -1e9
+"""Seconds. decord takes FFmpeg's mark of a time that is not known for a time, long ago."""
 _TRIES = 10_000
 """Pieces of a file that cannot be decoded one after the other, behind which more may come."""
 
@@ -53,8 +57,19 @@ def has_decord() -> bool:
     return True
 
 
-def decord_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
-    """Presentation times (s) and average frame rate, None if decord cannot be trusted with it."""
+class IndexedFacts(NamedTuple):
+    """What the index of a file says of its frames."""
+
+    times: Float[ndarray, "N"]
+    """Presentation times (s), which increase."""
+    fps: float
+    """The average frame rate."""
+    stated: Float[ndarray, "N"]
+    """Times (s) as they stand there, in order: some may be the same, or unknown (-inf)."""
+
+
+def decord_facts(path: Path) -> IndexedFacts | None:
+    """None if decord cannot be trusted with the file."""
     # decord makes room for as many frames as the header states, and ends the process if it cannot.
     usual = has_index(path) and _stated(path)[1] <= _most_frames(path)
     reader = _decord_reader(path) if usual else None
@@ -68,7 +83,8 @@ def decord_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
         return None
     # decord keeps times in single precision: the rounding takes its noise off round numbers.
     times = times.astype(np.float64).round(6)
-    return usable(times, reader.get_avg_fps())
+    times[times < _EARLIEST] = np.nan
+    return IndexedFacts(*usable(times, reader.get_avg_fps()), stated_in_order(times))
 
 
 def has_index(path: Path) -> bool:
@@ -98,7 +114,8 @@ def usable(times: Float[ndarray, "N"], stated_fps: float) -> tuple[Float[ndarray
 def _in_order(times: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
     """With those few that fall behind put between their neighbours.
 
-    The last picture of a program stream has no time, nor have some behind damage.
+    The last picture of a program stream has no time, nor have some behind damage, and those before
+    the zero of a Matroska file.
     """
     latest = np.maximum.accumulate(np.where(np.isfinite(times), times, -np.inf))
     well = np.isfinite(times) & (np.diff(latest, prepend=-np.inf) > 0)
@@ -107,9 +124,10 @@ def _in_order(times: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
     places = np.arange(len(times))
     step = float(np.median(np.diff(times[well])))
     filled = np.interp(places, places[well], times[well])
-    last = int(places[well][-1])
+    first, last = places[well][[0, -1]]
+    filled[:first] = times[first] - step * np.arange(first, 0, -1)
     filled[last + 1 :] = times[last] + step * np.arange(1, len(times) - last)
-    return filled
+    return filled - filled[0] if first else filled
 
 
 def decord_images(path: Path, first: int, stop: int) -> Iterator[UInt8[ndarray, "H W 3"]]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
@@ -31,7 +30,9 @@ from temporal_hmr.decoding import (
 )
 from temporal_hmr.decoding_av import av_facts, av_images, codec_of, indexed_facts, streamed_images
 from temporal_hmr.errors import InputError
+from temporal_hmr.fitting import fitted, size_within
 from temporal_hmr.images import IMAGE_SUFFIXES, first_readable, image_or_none, images_in
+from temporal_hmr.numbering import counted_from, numbered
 
 IMAGE_FOLDER_FPS = 30.0
 
@@ -240,9 +241,11 @@ class _VideoFile(Clip):
     as_in_file: ClassVar[bool] = True
     reader: Literal["decord", "OpenCV", "PyAV"] = "decord"
     stretch: tuple[float, float] = (1.0, 1.0)
-    """Of width and height of the pictures that the reader gives; delivered pixels are square."""
+    """Of the pictures that the reader gives; delivered pixels are square."""
     numbers: Int[ndarray, "M"] | None = None
     """Of the frames that the reader gives; None if it gives all of them, up to a break."""
+    stated: Float[ndarray, "N"] | None = None
+    """Times (s) in the file's index, by which decord's frames are told."""
     _told_shape: bool = field(default=False, init=False)
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
@@ -250,35 +253,16 @@ class _VideoFile(Clip):
             if index >= stop:
                 return
             time = float(self.times[index])
-            if not self._told_shape and self._size_within(image) != (self.width, self.height):
+            size = self.width, self.height
+            if not self._told_shape and size_within(image, size, self.stretch) != size:
                 self._told_shape = True
                 told = "the shape of the pictures of %s changes at %.2f s: black bars fill them up"
                 _log.warning(told, self.path.name, time)
-            yield Frame(index, time, self._fitted(image))
-
-    def _fitted(self, image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "H W 3"]:
-        """With square pixels, whole and amid black bars: sizes change in the middle of files."""
-        if image.shape[:2] == (self.height, self.width):
-            return image
-        width, height = self._size_within(image)
-        inner = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        above, left = (self.height - height) // 2, (self.width - width) // 2
-        below, right = self.height - height - above, self.width - width - left
-        return cv2.copyMakeBorder(inner, above, below, left, right, cv2.BORDER_CONSTANT)
-
-    def _size_within(self, image: UInt8[ndarray, "h w 3"]) -> tuple[int, int]:
-        """Width and height that an image takes in the clip's pictures."""
-        height, width = image.shape[:2]
-        across, down = width * self.stretch[0], height * self.stretch[1]
-        scale = min(self.width / across, self.height / down)
-        bars = max(self.width - scale * across, self.height - scale * down)
-        if bars <= 1:  # rounding
-            return self.width, self.height
-        return max(round(scale * across), 1), max(round(scale * down), 1)
+            yield Frame(index, time, fitted(image, size, self.stretch))
 
     def _images(self, first: int, stop: int) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
         """Number and image of the frames that can be read, from `first` on."""
-        if self.reader != "decord":
+        if self.stated is None:
             images = av_images if self.reader == "PyAV" else opencv_images
             numbers = np.arange(len(self.times)) if self.numbers is None else self.numbers
             begin = int(np.searchsorted(numbers, first))
@@ -287,37 +271,34 @@ class _VideoFile(Clip):
                 yield int(index), image
             return
         following = first
-        for index, image in streamed_images(self.path, self.times, first, stop):
+        for index, image in streamed_images(self.path, self.stated, first, stop):
             yield index, image
             following = index + 1
         if following < stop:
-            yield from self._remaining_images(following, stop)
+            yield from self._remaining_images(self.stated, following, stop)
 
     def _remaining_images(
-        self, first: int, stop: int
+        self, stated: Float[ndarray, "N"], first: int, stop: int
     ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
         """What OpenCV still gets of the frames from `first` on, behind a break as well.
 
         They are told by their times.
         """
-        following, late = first, 0.0
-        for count, (time, image) in enumerate(opencv_images(self.path)):
-            if count == 0 and first > 0:  # decord had that one: what OpenCV counts times from
-                late = time - float(self.times[0])
-            if count < first:
-                continue
-            index = int(np.abs(self.times - (time - late)).argmin())
+        timed = opencv_images(self.path)
+        if first > 0:  # decord had that one: what OpenCV counts times from
+            timed = counted_from(float(self.times[0]), timed)
+        for index, image in numbered(timed, stated):
             if index >= stop:
                 return
-            if index >= following:
+            if index >= first:
                 yield index, image
-                following = index + 1
 
 
 def _open_video(path: Path) -> Clip:
     reader, facts, image = "decord", indexed_facts(path), None
-    if facts is not None:
-        image = next((image for _, image in streamed_images(path, facts[0], 0, 1)), None)
+    stated = None if facts is None else facts.stated
+    if stated is not None:
+        image = next((image for _, image in streamed_images(path, stated, 0, 1)), None)
     if facts is None:
         reader, facts = "OpenCV", opencv_facts(path)
     if facts is None:
@@ -327,7 +308,7 @@ def _open_video(path: Path) -> Clip:
         image = next((image for _, image in opencv_images(path)), None)
     if facts is None or image is None:
         raise InputError(_unreadable(path))
-    times, fps = facts
+    times, fps = facts[:2]
     announced_fps, announced_count = announced(path)
     cut = is_cut_short(path, times, announced_count / announced_fps)
     if reader != "decord" and not cut:  # of cut ones the break is told
@@ -339,7 +320,9 @@ def _open_video(path: Path) -> Clip:
     if numbers is not None:
         times, cut = times[0] + np.arange(numbers[-1] + 1) / fps, False
     missing = max(announced_count - len(times), 0) if cut else 0
-    times = np.append(times, times[-1] + np.arange(1, missing + 1) / fps)
+    added = np.arange(1, missing + 1) / fps
+    times = np.append(times, times[-1] + added)
+    stated = None if stated is None else np.append(stated, stated[-1] + added)
     stretch = pixel_stretch(path)
     height, width = image.shape[:2]
     return _VideoFile(
@@ -351,6 +334,7 @@ def _open_video(path: Path) -> Clip:
         reader=reader,
         stretch=stretch,
         numbers=numbers,
+        stated=stated,
     )
 
 

@@ -37,6 +37,8 @@ FLOORS: dict[str, int] = {
     "damage": 1,
     "video": 1,
     "display": 1,
+    "fitting": 1,
+    "numbering": 1,
     "decoding": 1,
     "decoding_av": 1,
     "motion": 1,

@@ -137,12 +137,17 @@ def test_without_decord_and_pyav_opencv_reads(film, monkeypatch, caplog) -> None
 
 
 def encoded(
-    path: Path, sizes=((96, 64),), later: int = 0, aspect: str = "1", **options: str
+    path: Path,
+    sizes=((96, 64),),
+    later: int = 0,
+    aspect: str = "1",
+    reordered: bool = True,
+    **options: str,
 ) -> Path:
     """H.264 with pictures that are stored in another order than shown, from frame `later` on.
 
-    `aspect` is the width of a pixel over its height. Of several sizes JPEG pictures in place of
-    that, one size after the other.
+    `aspect` is the width of a pixel over its height; `reordered` may be False. Of several sizes
+    JPEG pictures in place of that, one size after the other.
     """
     av = pytest.importorskip("av")
     plain = len(sizes) > 1
@@ -157,7 +162,8 @@ def encoded(
                 encoder = av.CodecContext.create("mjpeg", "w")
                 encoder.width, encoder.height = size
                 encoder.pix_fmt, encoder.time_base = "yuvj420p", stream.codec_context.time_base
-            encoder.options = {} if plain else {"bf": "2", "g": "12", "preset": "ultrafast"}
+            between = {"bf": "2" if reordered else "0"}
+            encoder.options = {} if plain else {**between, "g": "12", "preset": "ultrafast"}
             for index in range(part * count, (part + 1) * count):
                 frame = av.VideoFrame.from_ndarray(picture(index, *size))
                 frame.pts = later + index
