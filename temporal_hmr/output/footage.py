@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from temporal_hmr.decoding import has_index
@@ -49,6 +49,11 @@ def footage(clip: Clip) -> Iterator[Footage]:
         if frame.index > last:
             image = frame.image if matrix is None else Planar.of(frame.image, matrix)
             yield Footage(frame.index, image)
+
+
+def footage_times(clip: Clip) -> Float[ndarray, "N"]:
+    """When its frames are shown, in seconds."""
+    return clip.times[np.asarray(clip.indices())]
 
 
 def _planar(clip: Clip) -> Generator[tuple[int, Planar], None, None]:
