@@ -21,7 +21,7 @@ from temporal_hmr.containers import breaks_off
 from temporal_hmr.damage import steps_and_gaps
 from temporal_hmr.display import display_of, mirrored
 from temporal_hmr.native_output import silenced
-from temporal_hmr.numbering import stated_in_order
+from temporal_hmr.numbering import counted_from, numbered, stated_in_order
 
 _LEAST_FRAME = 4
 """Bytes of a frame at the very least, with what is said of it."""
@@ -178,6 +178,22 @@ def opencv_images(path: Path, first: int = 0) -> Iterator[tuple[float, UInt8[nda
             if image is None:
                 return
             yield reader.time(), image
+
+
+def remaining_images(
+    path: Path, stated: Float[ndarray, "N"], wanted: range, begun: float | None
+) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+    """What OpenCV still gets of the wanted frames, behind a break as well.
+
+    They are told by their times, of which `stated` (s) are those of all frames. OpenCV's first is
+    at `begun` (s), if that is known.
+    """
+    timed = opencv_images(path)
+    for index, image in numbered(timed if begun is None else counted_from(begun, timed), stated):
+        if index >= wanted.stop:
+            return
+        if index >= wanted.start:
+            yield index, image
 
 
 class _OpenCvReader:

@@ -29,7 +29,8 @@ from temporal_hmr.numbering import numbered, stated_in_order, step_of
 _CODECS = {"av01": "AV1", "AV01": "AV1"}
 """By the four letters that OpenCV gives."""
 _ALL_OF_IT = {"advanced_editlist": "0"}
-"""What was cut away of an mp4 by its index alone is decoded, too, as decord does."""
+"""What was cut away of an mp4 by its index alone is decoded, too: decord numbers it as well, and
+whoever asks for such times gets them."""
 _EARLIER = (0.0, 2.0, 10.0)
 """Seconds before a frame to which the reader jumps, one after the other, until it has the frame."""
 

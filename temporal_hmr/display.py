@@ -1,4 +1,4 @@
-"""What mp4 and mov say of how their video is to be shown: turned, mirrored."""
+"""What mp4 and mov say of how their video is to be shown: turned, mirrored, a part of it."""
 
 import struct
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from temporal_hmr.containers import iso_part
@@ -23,6 +23,8 @@ class Display:
     matrix: Int[ndarray, "3 3"]
     """The point (x, y, 1) of the picture as stored is shown at its product with this, in fixed
     point numbers."""
+    seconds: float
+    """How long it is shown from time 0 on, by its edit list; infinite if that is not said."""
 
 
 def display_of(path: Path) -> Display | None:
@@ -31,8 +33,27 @@ def display_of(path: Path) -> Display | None:
     tracks = (content for name, content in _parts(header) if name == b"trak")
     for track in tracks:
         if _inside(track, b"mdia", b"hdlr")[8:12] == b"vide":
-            return Display(_matrix(_inside(track, b"tkhd")))
+            edits = _inside(track, b"edts", b"elst")
+            return Display(
+                _matrix(_inside(track, b"tkhd")), _shown_seconds(edits, _inside(header, b"mvhd"))
+            )
     return None
+
+
+def shown_range(
+    path: Path, times: Float[ndarray, "N"], fps: float
+) -> tuple[float | None, float | None]:
+    """From when to when (s) players show a video whose frames have these times.
+
+    None on the side where its edit list cuts nothing away.
+    """
+    display = display_of(path)
+    seconds = np.inf if display is None else display.seconds
+    if not ((times >= 0) & (times < seconds)).any():
+        return None, None
+    # Less than half a frame is rounding; and how long the last one lasts may not be counted.
+    early, late = times[0] < -0.5 / fps, times[-1] > seconds + 0.5 / fps
+    return 0.0 if early else None, seconds if late else None
 
 
 def mirrored(
@@ -91,3 +112,15 @@ def _matrix(track_header: bytes) -> Int[ndarray, "3 3"]:
     at = 52 if track_header[:1] == b"\x01" else 40
     stored = np.frombuffer(track_header[at : at + 36], ">i4").astype(np.int64)
     return stored.reshape(3, 3) if stored.size == 9 else SHOWN_AS_STORED
+
+
+def _shown_seconds(edits: bytes, movie: bytes) -> float:
+    """From the content of `elst` and `mvhd`; of several stretches none is the whole."""
+    scale = int.from_bytes(movie[20:24] if movie[:1] == b"\x01" else movie[12:16], "big")
+    entry = struct.Struct(">QqI" if edits[:1] == b"\x01" else ">IiI")
+    whole = edits[8 : 8 + (len(edits) - 8) // entry.size * entry.size] if scale else b""
+    # Where nothing is shown for a while at first, the place is -1.
+    durations = [duration for duration, place, _ in entry.iter_unpack(whole) if place >= 0]
+    if len(durations) != 1 or durations[0] == 0:
+        return np.inf
+    return durations[0] / scale

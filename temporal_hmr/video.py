@@ -27,12 +27,13 @@ from temporal_hmr.decoding import (
     opencv_facts,
     opencv_images,
     pixel_stretch,
+    remaining_images,
 )
 from temporal_hmr.decoding_av import av_facts, av_images, codec_of, indexed_facts, streamed_images
+from temporal_hmr.display import shown_range
 from temporal_hmr.errors import InputError
 from temporal_hmr.fitting import fitted, size_within
 from temporal_hmr.images import IMAGE_SUFFIXES, first_readable, image_or_none, images_in
-from temporal_hmr.numbering import counted_from, numbered
 
 IMAGE_FOLDER_FPS = 30.0
 
@@ -246,7 +247,13 @@ class _VideoFile(Clip):
     """Of the frames that the reader gives; None if it gives all of them, up to a break."""
     stated: Float[ndarray, "N"] | None = None
     """Times (s) in the file's index, by which decord's frames are told."""
+    shown: tuple[float | None, float | None] = (None, None)
+    """From when to when (s) players show it, which is the range unless another one is given."""
     _told_shape: bool = field(default=False, init=False)
+
+    def with_range(self, start: float | None = None, end: float | None = None) -> Clip:
+        bounds = zip((start, end), self.shown, strict=True)
+        return super().with_range(*(own if given is None else given for given, own in bounds))
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
         for index, image in self._images(first, stop):
@@ -275,23 +282,10 @@ class _VideoFile(Clip):
             yield index, image
             following = index + 1
         if following < stop:
-            yield from self._remaining_images(self.stated, following, stop)
-
-    def _remaining_images(
-        self, stated: Float[ndarray, "N"], first: int, stop: int
-    ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
-        """What OpenCV still gets of the frames from `first` on, behind a break as well.
-
-        They are told by their times.
-        """
-        timed = opencv_images(self.path)
-        if first > 0:  # decord had that one: what OpenCV counts times from
-            timed = counted_from(float(self.times[0]), timed)
-        for index, image in numbered(timed, stated):
-            if index >= stop:
-                return
-            if index >= first:
-                yield index, image
+            # decord had the first one, if any: what OpenCV counts times from.
+            begun = float(self.times[0]) if self.shown[0] is None else self.shown[0]
+            begun = begun if following > 0 else None
+            yield from remaining_images(self.path, self.stated, range(following, stop), begun)
 
 
 def _open_video(path: Path) -> Clip:
@@ -325,7 +319,7 @@ def _open_video(path: Path) -> Clip:
     stated = None if stated is None else np.append(stated, stated[-1] + added)
     stretch = pixel_stretch(path)
     height, width = image.shape[:2]
-    return _VideoFile(
+    clip = _VideoFile(
         path,
         round(width * stretch[0]),
         round(height * stretch[1]),
@@ -335,7 +329,9 @@ def _open_video(path: Path) -> Clip:
         stretch=stretch,
         numbers=numbers,
         stated=stated,
+        shown=shown_range(path, times, fps),
     )
+    return clip if clip.shown == (None, None) else clip.with_range()
 
 
 def _unreadable(path: Path) -> str:

@@ -201,19 +201,6 @@ def test_frames_are_counted_from_the_first(name, later, options, tmp_path, caplo
     assert clip.breaks_off_after is None and not caplog.text
 
 
-def test_what_an_edit_cut_away_is_read_too(tmp_path) -> None:
-    path = encoded(tmp_path / "a.mp4")
-    content = bytearray(path.read_bytes())
-    begins = content.index(b"elst") + 4 + 8 + 4
-    usual = int.from_bytes(content[begins : begins + 4], "big")
-    content[begins : begins + 4] = (usual + 6 * 512).to_bytes(4, "big")
-    path.write_bytes(content)
-    frames = list(open_clip(path))
-    assert not any(frame.damaged for frame in frames)
-    assert [shown_index(f.image) for f in frames] == pytest.approx(range(FRAMES), abs=1)
-    assert frames[6].time == pytest.approx(0)
-
-
 def test_of_several_videos_in_a_file_decord_s_is_read(tmp_path) -> None:
     av = pytest.importorskip("av")
     parts = encoded(tmp_path / "a.mkv", sizes=((96, 64),) * 2), encoded(tmp_path / "b.mp4")

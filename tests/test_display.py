@@ -1,11 +1,12 @@
-"""Videos are read as players show them: turned, mirrored, with square pixels, unsquashed."""
+"""Videos are read as players show them: turned, mirrored, unsquashed, trimmed."""
 
+import struct
 import sys
 
 import numpy as np
 import pytest
-from test_decoding_av import encoded
-from test_video import displayed, turned, write
+from test_decoding_av import FRAMES, encoded
+from test_video import displayed, shown_index, turned, write
 
 from temporal_hmr.video import open_clip
 
@@ -66,3 +67,44 @@ def test_pictures_keep_their_proportions_where_the_shape_changes(tmp_path, caplo
     (record,) = caplog.records
     assert "the shape of the pictures of a.mkv changes at 0.80 s" in record.getMessage()
     assert next(iter(clip.with_range(1.2))).image[:, :26].max() == 0
+
+
+def trimmed(content: bytes, frames: int, milliseconds: int) -> bytes:
+    """The same mp4 of 25 frames a second that is to be shown from that frame on, for so long."""
+    at = content.index(b"elst") + 4 + 8
+    duration, begins = struct.unpack_from(">Ii", content, at)
+    assert duration == 40 * FRAMES
+    made = bytearray(content)
+    struct.pack_into(">Ii", made, at, milliseconds, begins + 512 * frames)
+    return bytes(made)
+
+
+@pytest.mark.parametrize("reader", ["decord", "PyAV", "OpenCV"])
+def test_what_an_edit_cut_away_is_left_out(tmp_path, reader, monkeypatch):
+    """As phones trim; `--start` and `--end` still reach what the file holds."""
+    path = encoded(tmp_path / "a.mp4")
+    path.write_bytes(trimmed(path.read_bytes(), 6, 800))
+    if reader != "decord":
+        monkeypatch.setitem(sys.modules, "decord", None)
+    if reader == "OpenCV":
+        monkeypatch.setitem(sys.modules, "av", None)
+    clip = open_clip(path)
+    frames = list(clip)
+    assert [frame.time for frame in frames] == pytest.approx(np.arange(20) / 25, abs=1e-6)
+    assert [shown_index(f.image) for f in frames] == pytest.approx(range(6, 26), abs=1)
+    assert not any(frame.damaged for frame in frames) and clip.breaks_off_after is None
+    part = [shown_index(frame.image) for frame in clip.with_range(0.4)]
+    assert part == pytest.approx(range(16, 26), abs=1)
+    assert len(open_clip(path, end=0.2)) == 5
+    if reader == "decord":
+        everything = [shown_index(frame.image) for frame in clip.with_range(-1, 9)]
+        assert everything == pytest.approx(range(FRAMES), abs=1)
+
+
+@pytest.mark.parametrize("milliseconds", [1600, 1561, 1560])
+def test_an_edit_that_cuts_nothing_away_loses_no_frame(tmp_path, milliseconds):
+    """It puts frames that are stored in another order at the beginning, with little care."""
+    path = encoded(tmp_path / "a.mp4")
+    path.write_bytes(trimmed(path.read_bytes(), 0, milliseconds))
+    clip = open_clip(path)
+    assert len(clip) == FRAMES and (clip.start, clip.end) == (None, None)
