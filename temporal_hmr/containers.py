@@ -53,7 +53,7 @@ def lacks_index(path: Path) -> bool:
             return False
         position = 0
         while position + 8 <= size:
-            name, length = _iso_part(file, position)
+            name, length = iso_part(file, position)
             whole = 0 < length <= size - position
             if name == b"moov" or not whole:
                 return not whole
@@ -65,14 +65,14 @@ def _iso_length(file: BinaryIO, size: int) -> int:
     """Where the last part ends."""
     position = 0
     while position + 8 <= size:
-        length = _iso_part(file, position)[1]
+        length = iso_part(file, position)[1]
         if length == 0:  # this part reaches to the end of the file
             return size
         position += max(length, 8)
     return position
 
 
-def _iso_part(file: BinaryIO, position: int) -> tuple[bytes, int]:
+def iso_part(file: BinaryIO, position: int) -> tuple[bytes, int]:
     """Name and length."""
     file.seek(position)
     header = file.read(16)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,13 +19,17 @@ from numpy import ndarray
 
 from temporal_hmr.containers import breaks_off
 from temporal_hmr.damage import steps_and_gaps
+from temporal_hmr.display import display_of, mirrored
 from temporal_hmr.native_output import silenced
+from temporal_hmr.numbering import counted_from, numbered, stated_in_order
 from temporal_hmr.streams import stated_behind_first
 
 _LEAST_FRAME = 4
 """Bytes of a frame at the very least, with what is said of it."""
 _MOST_IN_ORDER = 0.95
 """Share of presentation times that increase, below which none is believed."""
+_EARLIEST = -1e9
+"""Seconds. decord takes FFmpeg's mark of a time that is not known for a time, long ago."""
 _TRIES = 10_000
 """Pieces of a file that cannot be decoded one after the other, behind which more may come."""
 
@@ -53,8 +58,19 @@ def has_decord() -> bool:
     return True
 
 
-def decord_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
-    """Presentation times (s) and average frame rate, None if decord cannot be trusted with it."""
+class IndexedFacts(NamedTuple):
+    """What the index of a file says of its frames."""
+
+    times: Float[ndarray, "N"]
+    """Presentation times (s), which increase."""
+    fps: float
+    """The average frame rate."""
+    stated: Float[ndarray, "N"]
+    """Times (s) as they stand there, in order: some may be the same, or unknown (-inf)."""
+
+
+def decord_facts(path: Path) -> IndexedFacts | None:
+    """None if decord cannot be trusted with the file."""
     # decord makes room for as many frames as the header states, and ends the process if it cannot.
     usual = has_index(path) and _stated(path)[1] <= _most_frames(path)
     reader = _decord_reader(path) if usual else None
@@ -68,7 +84,8 @@ def decord_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
         return None
     # decord keeps times in single precision: the rounding takes its noise off round numbers.
     times = times.astype(np.float64).round(6)
-    return usable(times, reader.get_avg_fps())
+    times[times < _EARLIEST] = np.nan
+    return IndexedFacts(*usable(times, reader.get_avg_fps()), stated_in_order(times))
 
 
 def has_index(path: Path) -> bool:
@@ -98,7 +115,8 @@ def usable(times: Float[ndarray, "N"], stated_fps: float) -> tuple[Float[ndarray
 def _in_order(times: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
     """With those few that fall behind put between their neighbours.
 
-    The last picture of a program stream has no time, nor have some behind damage.
+    The last picture of a program stream has no time, nor have some behind damage, and those before
+    the zero of a Matroska file.
     """
     latest = np.maximum.accumulate(np.where(np.isfinite(times), times, -np.inf))
     well = np.isfinite(times) & (np.diff(latest, prepend=-np.inf) > 0)
@@ -107,9 +125,10 @@ def _in_order(times: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
     places = np.arange(len(times))
     step = float(np.median(np.diff(times[well])))
     filled = np.interp(places, places[well], times[well])
-    last = int(places[well][-1])
+    first, last = places[well][[0, -1]]
+    filled[:first] = times[first] - step * np.arange(first, 0, -1)
     filled[last + 1 :] = times[last] + step * np.arange(1, len(times) - last)
-    return filled
+    return filled - filled[0] if first else filled
 
 
 def decord_images(path: Path, first: int, stop: int) -> Iterator[UInt8[ndarray, "H W 3"]]:
@@ -120,12 +139,14 @@ def decord_images(path: Path, first: int, stop: int) -> Iterator[UInt8[ndarray, 
     from decord import DECORDError
     from torch.utils.dlpack import from_dlpack
 
+    display = display_of(path)
     try:
         if first > 0:
             reader.seek_accurate(first)
         for _ in range(first, min(stop, len(reader))):
             # Not copied: decord takes another room for the next one while this one is in use.
-            yield _without_row_padding(from_dlpack(reader.next().to_dlpack()).numpy())
+            image = _without_row_padding(from_dlpack(reader.next().to_dlpack()).numpy())
+            yield image if display is None else mirrored(image, display.matrix)
     except (DECORDError, RuntimeError, StopIteration):
         return
 
@@ -160,10 +181,27 @@ def opencv_images(path: Path, first: int = 0) -> Iterator[tuple[float, UInt8[nda
             yield reader.time(), image
 
 
+def remaining_images(
+    path: Path, stated: Float[ndarray, "N"], wanted: range, begun: float | None
+) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
+    """What OpenCV still gets of the wanted frames, behind a break as well.
+
+    They are told by their times, of which `stated` (s) are those of all frames. OpenCV's first is
+    at `begun` (s), if that is known.
+    """
+    timed = opencv_images(path)
+    for index, image in numbered(timed if begun is None else counted_from(begun, timed), stated):
+        if index >= wanted.stop:
+            return
+        if index >= wanted.start:
+            yield index, image
+
+
 class _OpenCvReader:
     """A file read in order by OpenCV, which turns pictures upright by itself."""
 
     def __init__(self, path: Path) -> None:
+        self._display = display_of(path)
         # One thread, so that FFmpeg complains only while we are reading, silenced.
         options = [cv2.CAP_PROP_N_THREADS, 1]
         with silenced():
@@ -190,7 +228,10 @@ class _OpenCvReader:
     def image(self) -> UInt8[ndarray, "H W 3"] | None:
         with silenced():
             decoded, image = self._capture.retrieve()
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if decoded else None
+        if not decoded:
+            return None
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return image if self._display is None else mirrored(image, self._display.matrix)
 
 
 def announced(path: Path) -> tuple[float, int]:
@@ -226,14 +267,18 @@ def _most_frames(path: Path) -> float:
     return path.stat().st_size / _LEAST_FRAME
 
 
-def pixel_aspect(path: Path) -> float:
-    """Width of a pixel over its height as the file states it; 1 unless that is likely true.
+def pixel_stretch(path: Path) -> tuple[float, float]:
+    """By what to multiply width and height of upright pictures, so that their pixels are square.
 
-    DV, DVD and old broadcasts have pixels that are not square.
+    (1, 1) unless what the file states is likely true. DV, DVD and old broadcasts have pixels that
+    are not square; they are wider or narrower than high in the picture as it is stored.
     """
-    across, down = _header(path, cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN)
+    stated = (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN, cv2.CAP_PROP_ORIENTATION_META)
+    across, down, degrees = _header(path, *stated)
     aspect = across / down if across > 0 and down > 0 else 1.0
-    return aspect if 0.25 < aspect < 4 and abs(aspect - 1) > 0.01 else 1.0
+    if not 0.25 < aspect < 4 or abs(aspect - 1) <= 0.01:
+        return 1.0, 1.0
+    return (1.0, aspect) if round(degrees / 90) % 2 else (aspect, 1.0)
 
 
 def is_cut_short(path: Path, times: Float[ndarray, "N"], announced_duration: float) -> bool:

@@ -11,23 +11,27 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from temporal_hmr.decoding import (
+    IndexedFacts,
     decord_facts,
     decord_images,
     has_decord,
     has_index,
     usable,
 )
+from temporal_hmr.display import SHOWN_AS_STORED, mirrored
 from temporal_hmr.native_output import silenced
+from temporal_hmr.numbering import numbered, stated_in_order, step_of
 from temporal_hmr.streams import best_stream
 
 _CODECS = {"av01": "AV1", "AV01": "AV1"}
 """By the four letters that OpenCV gives."""
 _ALL_OF_IT = {"advanced_editlist": "0"}
-"""What was cut away of an mp4 by its index alone is decoded, too, as decord does."""
+"""What was cut away of an mp4 by its index alone is decoded, too: decord numbers it as well, and
+whoever asks for such times gets them."""
 _EARLIER = (0.0, 2.0, 10.0)
 """Seconds before a frame to which the reader jumps, one after the other, until it has the frame."""
 
@@ -41,8 +45,8 @@ def codec_of(path: Path) -> str | None:
     return _CODECS.get(letters.to_bytes(4, "little").decode("latin-1"))
 
 
-def indexed_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
-    """Presentation times (s) and average frame rate as the file's index says, nothing decoded.
+def indexed_facts(path: Path) -> IndexedFacts | None:
+    """What the file's index says, nothing decoded.
 
     None if it says nothing that can be trusted. decord tells, or PyAV where there is no decord.
     """
@@ -51,7 +55,7 @@ def indexed_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
     return _av_index(path) if has_index(path) else None
 
 
-def _av_index(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
+def _av_index(path: Path) -> IndexedFacts | None:
     try:
         from av import open as open_container
         from av.error import FFmpegError
@@ -61,12 +65,19 @@ def _av_index(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
         with open_container(str(path.resolve())) as container:
             stream = best_stream(container)
             late = _late(stream)
-            shown = (packet.pts for packet in container.demux(stream) if not packet.is_discard)
-            times = sorted(float(pts * stream.time_base) - late for pts in shown if pts is not None)
+            packets = (each for each in container.demux(stream) if each.size)  # the last has none
+            shown = (packet.pts for packet in packets if not packet.is_discard)
+            times = [
+                np.nan if pts is None else float(pts * stream.time_base) - late for pts in shown
+            ]
             fps = float(stream.average_rate or 1)
     except (FFmpegError, IndexError, ValueError):
         return None
-    return usable(np.array(times), fps) if times else None
+    if not times:
+        return None
+    stated = stated_in_order(np.array(times))
+    known = np.where(np.isfinite(stated), stated, np.nan)
+    return IndexedFacts(*usable(known, fps), stated)
 
 
 def av_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:
@@ -85,20 +96,21 @@ def av_images(path: Path, first: int = 0) -> Iterator[tuple[float, UInt8[ndarray
     """Presentation time (s) and upright RGB image of every frame from `first` to end or break."""
     to_rgb = None
     for time, frame in islice(decoded_frames(path), first, None):
-        to_rgb = to_rgb or _ToRgb(frame.width, frame.height)
+        to_rgb = to_rgb or _ToRgb()
         yield time, to_rgb.image(frame)
 
 
 def streamed_images(
-    path: Path, times: Float[ndarray, "N"], first: int, stop: int
+    path: Path, stated: Float[ndarray, "N"], first: int, stop: int
 ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
     """Number and upright RGB image of the frames from `first` to `stop - 1` that can be decoded.
 
-    They are told by their presentation times, of which `times` (s) has those of all frames. decord
-    reads them, up to a break, where there is no PyAV or it finds other times.
+    They are told by their presentation times, of which `stated` (s) has those of all frames as the
+    file's index has them. decord reads them, up to a break, where there is no PyAV or it finds
+    other times.
     """
     found = False
-    for number, image in _by_time(path, times, first):
+    for number, image in _by_time(path, stated, first):
         if number >= stop:
             return
         found = True
@@ -108,62 +120,55 @@ def streamed_images(
 
 
 def _by_time(
-    path: Path, times: Float[ndarray, "N"], first: int
+    path: Path, stated: Float[ndarray, "N"], first: int
 ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
-    for earlier in _EARLIER:
-        begin = float(times[first]) - earlier
-        if begin <= times[0]:
+    tolerance = 0.5 * step_of(stated)
+    jumps = _EARLIER if (stated[1:] > stated[:-1]).all() else ()  # others are told by their order
+    for earlier in jumps:
+        begin = float(stated[first]) - earlier
+        if begin <= stated[0]:
             break
-        jumped = _numbered(decoded_frames(path, begin), times, first)
+        jumped = _images(numbered(decoded_frames(path, begin), stated, tolerance), first)
         landed = next(jumped, None)
         if landed is not None and landed[0] == first:
             yield landed
             yield from jumped
             return
         # Behind what was asked for, or nowhere: files may not say well where frames are.
-    yield from _numbered(decoded_frames(path), times, first)
+    yield from _images(numbered(decoded_frames(path), stated, tolerance), first)
 
 
-def _numbered(
-    decoded: Iterator[tuple[float, Any]], times: Float[ndarray, "N"], first: int
+def _images(
+    frames: Iterator[tuple[int, Any]], first: int
 ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
-    to_rgb, following = None, first
-    tolerance = 0.5 * float(np.median(np.diff(times))) if len(times) > 1 else np.inf
-    for time, frame in decoded:
-        number = following if np.isnan(time) else _nearest(times, time)
-        if time < times[0] - tolerance:  # cut away by an edit
-            continue
-        if not np.isnan(time) and abs(times[number] - time) > tolerance:
-            return
-        if number < following:
-            continue
-        to_rgb = to_rgb or _ToRgb(frame.width, frame.height)
-        yield number, to_rgb.image(frame)
-        following = number + 1
-
-
-def _nearest(times: Float[ndarray, "N"], time: float) -> int:
-    """Which of the times (s), that increase, is nearest."""
-    after = int(np.searchsorted(times, time).clip(1, max(len(times) - 1, 1)))
-    return (
-        after if after < len(times) and times[after] - time < time - times[after - 1] else after - 1
-    )
+    to_rgb = None
+    for number, frame in frames:
+        if number >= first:
+            to_rgb = to_rgb or _ToRgb()
+            yield number, to_rgb.image(frame)
 
 
 class _ToRgb:
-    """Makes upright RGB images of decoded frames, made ready once for all of them."""
+    """Makes upright RGB images of decoded frames, made ready once for all of one size."""
 
-    def __init__(self, width: int, height: int) -> None:
-        """As they are stored; what has another size is resized to this one."""
+    def __init__(self) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._reformatter, self._size = VideoReformatter(), (width, height)
+        self._reformatter = VideoReformatter()
 
     def image(self, frame: Any) -> UInt8[ndarray, "H W 3"]:
-        image = self._reformatter.reformat(frame, *self._size, format="rgb24").to_ndarray()
+        image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
         # PyAV tells the turn anticlockwise that puts the picture upright.
         turned = np.rot90(image, round(getattr(frame, "rotation", 0) / 90))
-        return np.ascontiguousarray(turned)
+        return mirrored(np.ascontiguousarray(turned), display_matrix(frame))
+
+
+def display_matrix(frame: Any) -> Int[ndarray, "3 3"]:
+    """Of PyAV's frame; see `Display`."""
+    stated = frame.side_data.get("DISPLAYMATRIX")
+    if stated is None:
+        return SHOWN_AS_STORED
+    return np.frombuffer(stated, np.int32).reshape(3, 3).astype(np.int64)
 
 
 def decoded_frames(

@@ -41,6 +41,8 @@ def stated_behind_first(path: Path) -> dict[int, float] | None:
                 cv2.CAP_PROP_FRAME_COUNT: stream.frames or round(lasting * rate),
                 cv2.CAP_PROP_SAR_NUM: aspect.numerator,
                 cv2.CAP_PROP_SAR_DEN: aspect.denominator,
+                # What begins with a cover was made by a program, not held by a hand.
+                cv2.CAP_PROP_ORIENTATION_META: 0,
             }
     except (FFmpegError, IndexError, ValueError):
         return None

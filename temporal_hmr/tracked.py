@@ -13,7 +13,7 @@ from temporal_hmr.camera import Camera
 from temporal_hmr.command_line import Stage
 from temporal_hmr.motion import BodyMotion
 from temporal_hmr.output.folder import OVERLAY, require_replaceable, seen_from, write_results
-from temporal_hmr.output.footage import footage
+from temporal_hmr.output.footage import footage, footage_times
 from temporal_hmr.output.npz import Provenance
 from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.video import Clip
@@ -116,7 +116,8 @@ class TrackResult:
         """
         path = Path(folder) / OVERLAY
         frames = Stage("drawing", self.progress).track(footage(self.clip), total=len(self))
-        write_overlay(frames, self.clip.fps, self.motions, self.body, path, style)
+        times = footage_times(self.clip)
+        write_overlay(frames, self.clip.fps, self.motions, self.body, path, style, times)
         return path
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
@@ -28,10 +27,13 @@ from temporal_hmr.decoding import (
     is_cut_short,
     opencv_facts,
     opencv_images,
-    pixel_aspect,
+    pixel_stretch,
+    remaining_images,
 )
 from temporal_hmr.decoding_av import av_facts, av_images, codec_of, indexed_facts, streamed_images
+from temporal_hmr.display import shown_range
 from temporal_hmr.errors import InputError
+from temporal_hmr.fitting import fitted, size_within
 from temporal_hmr.image_numbers import ImageSeries, image_series
 from temporal_hmr.images import IMAGE_SUFFIXES, first_readable, image_or_none, images_in
 
@@ -242,26 +244,35 @@ def _open_source(path: Path, fps: float | None) -> Clip:
 class _VideoFile(Clip):
     as_in_file: ClassVar[bool] = True
     reader: Literal["decord", "OpenCV", "PyAV"] = "decord"
-    aspect: float = 1.0
-    """Width of a pixel over its height as stored; delivered pixels are square."""
+    stretch: tuple[float, float] = (1.0, 1.0)
+    """Of the pictures that the reader gives; delivered pixels are square."""
     numbers: Int[ndarray, "M"] | None = None
     """Of the frames that the reader gives; None if it gives all of them, up to a break."""
+    stated: Float[ndarray, "N"] | None = None
+    """Times (s) in the file's index, by which decord's frames are told."""
+    shown: tuple[float | None, float | None] = (None, None)
+    """From when to when (s) players show it, which is the range unless another one is given."""
+    _told_shape: bool = field(default=False, init=False)
+
+    def with_range(self, start: float | None = None, end: float | None = None) -> Clip:
+        bounds = zip((start, end), self.shown, strict=True)
+        return super().with_range(*(own if given is None else given for given, own in bounds))
 
     def _decode(self, first: int, stop: int) -> Iterator[Frame]:
         for index, image in self._images(first, stop):
             if index >= stop:
                 return
-            yield Frame(index, float(self.times[index]), self._square_pixels(image))
-
-    def _square_pixels(self, image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "H W 3"]:
-        # The size may change in the middle of a file as well.
-        if image.shape[:2] == (self.height, self.width):
-            return image
-        return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
+            time = float(self.times[index])
+            size = self.width, self.height
+            if not self._told_shape and size_within(image, size, self.stretch) != size:
+                self._told_shape = True
+                told = "the shape of the pictures of %s changes at %.2f s: black bars fill them up"
+                _log.warning(told, self.path.name, time)
+            yield Frame(index, time, fitted(image, size, self.stretch))
 
     def _images(self, first: int, stop: int) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
         """Number and image of the frames that can be read, from `first` on."""
-        if self.reader != "decord":
+        if self.stated is None:
             images = av_images if self.reader == "PyAV" else opencv_images
             numbers = np.arange(len(self.times)) if self.numbers is None else self.numbers
             begin = int(np.searchsorted(numbers, first))
@@ -270,37 +281,21 @@ class _VideoFile(Clip):
                 yield int(index), image
             return
         following = first
-        for index, image in streamed_images(self.path, self.times, first, stop):
+        for index, image in streamed_images(self.path, self.stated, first, stop):
             yield index, image
             following = index + 1
         if following < stop:
-            yield from self._remaining_images(following, stop)
-
-    def _remaining_images(
-        self, first: int, stop: int
-    ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
-        """What OpenCV still gets of the frames from `first` on, behind a break as well.
-
-        They are told by their times.
-        """
-        following, late = first, 0.0
-        for count, (time, image) in enumerate(opencv_images(self.path)):
-            if count == 0 and first > 0:  # decord had that one: what OpenCV counts times from
-                late = time - float(self.times[0])
-            if count < first:
-                continue
-            index = int(np.abs(self.times - (time - late)).argmin())
-            if index >= stop:
-                return
-            if index >= following:
-                yield index, image
-                following = index + 1
+            # decord had the first one, if any: what OpenCV counts times from.
+            begun = float(self.times[0]) if self.shown[0] is None else self.shown[0]
+            begun = begun if following > 0 else None
+            yield from remaining_images(self.path, self.stated, range(following, stop), begun)
 
 
 def _open_video(path: Path) -> Clip:
     reader, facts, image = "decord", indexed_facts(path), None
-    if facts is not None:
-        image = next((image for _, image in streamed_images(path, facts[0], 0, 1)), None)
+    stated = None if facts is None else facts.stated
+    if stated is not None:
+        image = next((image for _, image in streamed_images(path, stated, 0, 1)), None)
     if facts is None:
         reader, facts = "OpenCV", opencv_facts(path)
     if facts is None:
@@ -310,7 +305,7 @@ def _open_video(path: Path) -> Clip:
         image = next((image for _, image in opencv_images(path)), None)
     if facts is None or image is None:
         raise InputError(_unreadable(path))
-    times, fps = facts
+    times, fps = facts[:2]
     announced_fps, announced_count = announced(path)
     cut = is_cut_short(path, times, announced_count / announced_fps)
     if reader != "decord" and not cut:  # of cut ones the break is told
@@ -322,19 +317,24 @@ def _open_video(path: Path) -> Clip:
     if numbers is not None:
         times, cut = times[0] + np.arange(numbers[-1] + 1) / fps, False
     missing = max(announced_count - len(times), 0) if cut else 0
-    times = np.append(times, times[-1] + np.arange(1, missing + 1) / fps)
-    aspect = pixel_aspect(path)
+    added = np.arange(1, missing + 1) / fps
+    times = np.append(times, times[-1] + added)
+    stated = None if stated is None else np.append(stated, stated[-1] + added)
+    stretch = pixel_stretch(path)
     height, width = image.shape[:2]
-    return _VideoFile(
+    clip = _VideoFile(
         path,
-        round(width * aspect),
-        height,
+        round(width * stretch[0]),
+        round(height * stretch[1]),
         fps,
         times,
         reader=reader,
-        aspect=aspect,
+        stretch=stretch,
         numbers=numbers,
+        stated=stated,
+        shown=shown_range(path, times, fps),
     )
+    return clip if clip.shown == (None, None) else clip.with_range()
 
 
 def _unreadable(path: Path) -> str:

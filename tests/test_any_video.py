@@ -119,12 +119,6 @@ class TestReaders:
         assert (clip.height, clip.width) == first.shape[:2]
         np.testing.assert_array_equal(next(iter(clip)).image, first)
 
-    def test_pixels_that_are_not_square_are_made_so(self, tmp_path, monkeypatch) -> None:
-        monkeypatch.setattr(video, "pixel_aspect", lambda _: 4 / 3)
-        clip = open_clip(write(tmp_path / "a.mp4", frames=2))
-        assert (clip.width, clip.height) == (128, 64)
-        assert next(iter(clip)).image.shape == (64, 128, 3)
-
     def test_what_only_pyav_reads_is_named_where_it_is_missing(self, tmp_path, monkeypatch) -> None:
         path = write(tmp_path / "a.mp4", frames=2)
         for name in ("indexed_facts", "opencv_facts", "av_facts"):

@@ -98,6 +98,23 @@ def test_every_frame_rate_can_be_written(writer, fps: float, tmp_path: Path) -> 
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
 
 
+@needs_pyav
+def test_frames_are_shown_at_their_own_times(tmp_path: Path) -> None:
+    times = 7.0 + np.array([0, 0.033, 0.066, 0.3, 0.9, 0.900001, 0.95])
+    write_video([BARS] * len(times), 8, tmp_path / "clip.mp4", times)
+    shown = [time for time, _ in opencv_images(tmp_path / "clip.mp4")]
+    assert shown == pytest.approx(times - 7, abs=1e-3) and np.diff(shown).min() > 0
+
+
+def test_a_steady_rate_stays_one(writer, tmp_path: Path) -> None:
+    """Also where a container has rounded its times."""
+    times = np.round(np.arange(30) / 29.97, 3)
+    for name, given in (("without.mp4", None), ("with.mp4", times)):
+        write_video([BARS] * 30, 29.97, tmp_path / name, given)
+    contents = [(tmp_path / name).read_bytes() for name in ("without.mp4", "with.mp4")]
+    assert contents[0] == contents[1]
+
+
 def test_a_full_disk_is_told(writer, tmp_path: Path, capfd) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (20, 120, 160, 3), np.uint8)
     with limited_files(60_000), pytest.raises(InputError, match="make room on the disk"):

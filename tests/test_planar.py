@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from test_overlay import standing
+from test_video import displayed
 
 from temporal_hmr.camera import Camera
 from temporal_hmr.given.lens import Lens, straight_clip
@@ -206,6 +207,8 @@ def test_what_is_not_plain_is_taken_as_rgb(tmp_path: Path, monkeypatch) -> None:
     clip = write_clip(tmp_path / "clip.mp4")
     for name, value in (("width", 158), ("height", 118)):
         assert list(footage_module._planar(replace(clip, **{name: value}))) == []
+    (tmp_path / "upside_down.mp4").write_bytes(displayed(clip.path.read_bytes(), 1, 0, 0, -1))
+    same(open_clip(tmp_path / "upside_down.mp4"), 0)
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(3):

@@ -30,9 +30,11 @@ from temporal_hmr.models.image_tokens import ImageTokensConfig
 from temporal_hmr.models.mesh_decoder import MeshDecoderConfig
 from temporal_hmr.models.pose_modulator import PoseModulatorConfig
 from temporal_hmr.motion import Track
+from temporal_hmr.output.encoding import write_video
 from temporal_hmr.output.npz import load_motion
 from temporal_hmr.skeleton import COCO23
 from temporal_hmr.tracking import TrackSettings, choose_people, prepare_job, run_job, track_video
+from temporal_hmr.video import open_clip
 
 
 def image_config() -> HmrConfig:
@@ -190,6 +192,16 @@ class TestDelivers:
             assert person.smpl.body_pose.shape == (23, 3, 3)
             assert person.smpl.transl.shape == (3,) and person.smpl.betas.shape == (10,)
             assert person.joints.shape == (24, 3) and person.observed
+
+    @pytest.mark.parametrize("words", [(), ("--side-view",), ("--start", "0.1", "--stride", "2")])
+    def test_overlays_of_uneven_rate_are_in_time(self, words, weights, tmp_path) -> None:
+        pytest.importorskip("av")
+        video, times = tmp_path / "call.mp4", np.array([0, 0.04, 0.1, 0.13, 0.5, 0.9, 0.94])
+        write_video([np.full((HEIGHT, WIDTH, 3), 90, np.uint8)] * 7, 10, video, times)
+        assert leave(video, *words, "-o", tmp_path / "out", "--weights", weights) == 0
+        tracked = times[2::2] if "--stride" in words else times
+        shown = open_clip(tmp_path / "out" / "call" / "overlay.mp4").times
+        assert shown == pytest.approx(tracked - tracked[0], abs=1e-3)
 
     @pytest.mark.parametrize("name", ["SMPL_FEMALE.npz", "basicmodel_f_lbs_10_207_0_v1.0.0.pkl"])
     def test_a_file_of_the_size_of_smpl_takes_over(self, name, walk, weights, tmp_path) -> None:

@@ -71,8 +71,12 @@ def header_first(content: bytes) -> bytes:
 def turned(content: bytes, degrees: int) -> bytes:
     """The same mp4 that asks to be shown turned clockwise, as phones record."""
     cosine, sine = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
-    matrix = [cosine, sine, 0, -sine, cosine, 0, 0, 0]
-    fixed = [value * 0x10000 for value in matrix] + [1 << 30]
+    return displayed(content, cosine, sine, -sine, cosine)
+
+
+def displayed(content: bytes, a: int, b: int, c: int, d: int) -> bytes:
+    """The same mp4 that asks to be shown with (x, y) at (a x + c y, b x + d y)."""
+    fixed = [value * 0x10000 for value in (a, b, 0, c, d, 0, 0, 0)] + [1 << 30]
     at = content.index(b"tkhd") + 4 + 4 + 36
     return content[:at] + struct.pack(">9i", *fixed) + content[at + 36 :]
 

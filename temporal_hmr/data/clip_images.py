@@ -144,9 +144,9 @@ def _video_images(
     path: Path, first: int, stop: int
 ) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
     facts = indexed_facts(path)
-    if facts is None or first >= len(facts[0]):
+    if facts is None or first >= len(facts.stated):
         return enumerate(decord_images(path, first, stop), first)
-    return streamed_images(path, facts[0], first, stop)
+    return streamed_images(path, facts.stated, first, stop)
 
 
 def _from_shard(

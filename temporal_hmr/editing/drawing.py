@@ -9,7 +9,7 @@ from temporal_hmr.editing.result import open_result
 from temporal_hmr.errors import InputError
 from temporal_hmr.output.encoding import require_encodable
 from temporal_hmr.output.folder import OVERLAY
-from temporal_hmr.output.footage import footage
+from temporal_hmr.output.footage import footage, footage_times
 from temporal_hmr.output.overlay import OverlayStyle, write_overlay
 from temporal_hmr.output.side_view import panel_width
 from temporal_hmr.rasterize import require_rasterizer
@@ -51,7 +51,7 @@ def draw_overlay(
     style = OverlayStyle(side_view=side_view and bool(motions))
     frames = Stage("drawing", progress).track(footage(clip), len(clip))
     try:
-        write_overlay(frames, clip.fps, motions, body, path, style)
+        write_overlay(frames, clip.fps, motions, body, path, style, footage_times(clip))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{folder} has everything but the overlay") from None
     return path

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
 
 from temporal_hmr.decoding import announced
 from temporal_hmr.errors import InputError
@@ -20,6 +22,10 @@ from temporal_hmr.output.planar import Matrix, Picture, Planar, size_of
 
 _LARGEST_SIDE = 8190
 """Pixels. MPEG-4 states a frame's width and height in 13 bits."""
+_TICKS = 90_000
+"""A second has so many: in them times of uneven rate are stated, as in broadcasts."""
+_STEADY = 0.25
+"""Steps from frame to frame by which one may come too early or too late at a steady rate."""
 _X264 = {
     # As quick as MPEG-4 part 2, at a better picture in a file of the same size.
     "preset": "ultrafast",
@@ -59,9 +65,16 @@ def plays_everywhere() -> bool:
         return False
 
 
-def write_video(images: Iterable[Picture], fps: float, path: Path) -> None:
+def write_video(
+    images: Iterable[Picture],
+    fps: float,
+    path: Path,
+    times: Float[ndarray, "N"] | None = None,
+) -> None:
     """Encode images of one size and one kind; sizes are rounded up to even numbers.
 
+    `times` (s) say when they are shown, counted from the first; without them, and always where
+    OpenCV writes, the rate is steady.
     Raises `InputError` if there is no image, the encoder does not open, or the disk is full.
     """
     writer, count = None, 0
@@ -69,7 +82,7 @@ def write_video(images: Iterable[Picture], fps: float, path: Path) -> None:
         for image in images:
             even = _even(image)
             if writer is None:
-                writer = _open_writer(path, fps, even)
+                writer = _open_writer(path, fps, even, times)
             writer.write(even)
             count += 1
         if writer is None:
@@ -100,22 +113,43 @@ def _even(image: Picture) -> Picture:
     return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, borderType=cv2.BORDER_REPLICATE)
 
 
-def _open_writer(path: Path, fps: float, first: Picture) -> _Writer:
-    height, width = size_of(first)
+def _open_writer(
+    path: Path, fps: float, first: Picture, times: Float[ndarray, "N"] | None
+) -> _Writer:
+    (height, width), rate = size_of(first), _encodable_rate(fps)
     if not plays_everywhere():
-        return _OpenCvWriter(path, _encodable_rate(fps), width, height)
+        return _OpenCvWriter(path, rate, width, height)
     matrix = first.matrix if isinstance(first, Planar) else "smpte170m"
-    return _PyAvWriter(path, _encodable_rate(fps), (width, height), matrix)
+    ticks = None if times is None else _uneven(times, float(rate))
+    return _PyAvWriter(path, rate, (width, height), matrix, ticks)
+
+
+def _uneven(times: Float[ndarray, "N"], rate: float) -> Int[ndarray, "N"] | None:
+    """Times in ticks, from 0 on; None if frames at a steady rate come close enough to them."""
+    begun, places = times - times[0], np.arange(len(times))
+    if (np.abs(begun * rate - places) < _STEADY).all():
+        return None
+    ticks = np.round(begun * _TICKS).astype(np.int64)
+    return np.maximum.accumulate(ticks - places) + places  # no two the same
 
 
 class _PyAvWriter:
     """H.264."""
 
-    def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], matrix: Matrix) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rate: Fraction,
+        size: tuple[int, int],
+        matrix: Matrix,
+        ticks: Int[ndarray, "N"] | None,
+    ) -> None:
+        """`ticks` say when the frames are shown, if not at the rate."""
         from av import open as open_container
         from av.error import FFmpegError
 
         self._path, self._count, self._errors = path, 0, (FFmpegError, OSError)
+        self._ticks = ticks
         # With the index first, so that a page shows the video before it has all of it.
         options, x264 = {"movflags": "faststart"}, {**_X264, "colorspace": matrix}
         try:
@@ -124,6 +158,8 @@ class _PyAvWriter:
             self._stream = self._container.add_stream("libx264", rate=rate, options=x264)
             self._stream.width, self._stream.height = size
             self._stream.pix_fmt = "yuv420p"
+            if ticks is not None:
+                self._stream.codec_context.time_base = Fraction(1, _TICKS)
             # Decoding and drawing fill the other cores meanwhile.
             self._stream.thread_count = 1
             self._container.start_encoding()
@@ -139,7 +175,7 @@ class _PyAvWriter:
         whole = planar.height % 4 == 0
         made = VideoFrame.from_numpy_buffer if whole else VideoFrame.from_ndarray
         frame = made(planar.sheet, format="yuv420p")
-        frame.pts = self._count
+        frame.pts = self._count if self._ticks is None else int(self._ticks[self._count])
         self._count += 1
         self._mux(frame)
 

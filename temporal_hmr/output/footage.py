@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from temporal_hmr.decoding import has_index
-from temporal_hmr.decoding_av import decoded_frames
+from temporal_hmr.decoding_av import decoded_frames, display_matrix
+from temporal_hmr.display import is_mirror
 from temporal_hmr.output.encoding import plays_everywhere
 from temporal_hmr.output.planar import Matrix, Picture, Planar
 from temporal_hmr.video import Clip
@@ -50,6 +51,11 @@ def footage(clip: Clip) -> Iterator[Footage]:
             yield Footage(frame.index, image)
 
 
+def footage_times(clip: Clip) -> Float[ndarray, "N"]:
+    """When its frames are shown, in seconds."""
+    return clip.times[np.asarray(clip.indices())]
+
+
 def _planar(clip: Clip) -> Generator[tuple[int, Planar], None, None]:
     """Number and picture of the clip's frames, up to the first that cannot be had this way."""
     even = clip.width % 2 == 0 and clip.height % 2 == 0
@@ -80,6 +86,7 @@ def _is_plain(frame: Any, clip: Clip) -> bool:
         not frame.is_corrupt
         and (frame.width, frame.height) == (clip.width, clip.height)
         and frame.rotation == 0
+        and not is_mirror(display_matrix(frame))
         and frame.format.name == "yuv420p"
         and int(frame.color_range) != _FULL_RANGE
         and int(frame.colorspace) in _MATRICES

@@ -99,9 +99,11 @@ def write_overlay(
     body: BodyModel,
     path: Path | str,
     style: OverlayStyle | None = None,
+    times: Float[ndarray, "N"] | None = None,
 ) -> None:
     """Write `frames` (of one clip, in order) as mp4 with everybody in `motions` drawn in.
 
+    `times` (s) say when they are shown, counted from the first; without them the rate is steady.
     They are drawn into the images themselves, which are used up by that. Sizes are rounded up to
     even numbers, as the format wants. All of the file appears, or nothing.
     Raises `InputError` if the place cannot be written to or there is no encoder.
@@ -115,7 +117,7 @@ def write_overlay(
         Ahead(_drawn(artist, frames)) as images,
         atomic_path(Path(path)) as temporary,
     ):
-        write_video(images, fps, temporary)
+        write_video(images, fps, temporary, times)
 
 
 @cache  # once is enough, of many videos too

@@ -83,7 +83,7 @@ def _of_clip(result: Result, clip: Clip) -> tuple[Int[ndarray, "N"], Float[ndarr
         )
     settings = result.meta.get("settings")
     tracked = settings if isinstance(settings, dict) else {}
-    first, stop = 0, len(clip.times)
+    first, stop = clip.indices().start, clip.indices().stop
     start, end = tracked.get("start"), tracked.get("end")
     if isinstance(start, int | float):
         first = int(np.searchsorted(clip.times, start - _WITHIN_ROUNDING))
