@@ -119,7 +119,7 @@ def _in_order(times: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
     the zero of a Matroska file.
     """
     latest = np.maximum.accumulate(np.where(np.isfinite(times), times, -np.inf))
-    well = np.isfinite(times) & (np.diff(latest, prepend=-np.inf) > 0)
+    well = np.isfinite(times) & (latest > np.append(-np.inf, latest[:-1]))
     if well.all() or well.mean() < _MOST_IN_ORDER:
         return times
     places = np.arange(len(times))

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -75,18 +76,24 @@ def is_mirror(matrix: Int[ndarray, "3 3"]) -> bool:
 
 
 def _movie_header(path: Path) -> bytes:
-    """The content of the part `moov`; empty if there is none."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        position = 0
-        while position + 8 <= size:
-            name, length = iso_part(file, position)
-            if name == b"moov" and 8 <= length <= _LARGEST_HEADER:
-                file.seek(position + 8)
-                return file.read(length - 8)
-            if length < 8:
-                break
-            position += length
+    """The content of the part `moov`; empty if there is none, and if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return _movie_part(file, path.stat().st_size)
+    except OSError:
+        return b""
+
+
+def _movie_part(file: BinaryIO, size: int) -> bytes:
+    position = 0
+    while position + 8 <= size:
+        name, length = iso_part(file, position)
+        if name == b"moov" and 8 <= length <= _LARGEST_HEADER:
+            file.seek(position + 8)
+            return file.read(length - 8)
+        if length < 8:
+            break
+        position += length
     return b""
 
 

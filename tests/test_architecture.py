@@ -20,6 +20,7 @@ FLOORS: dict[str, int] = {
     "pickles": 0,
     "joblib_files": 0,
     "torch_files": 0,
+    "whole_files": 0,
     "rotation": 0,
     "skeleton": 0,
     "device": 0,
