@@ -8,7 +8,8 @@ about by the steps.
 
 A wrong depth of somebody by the factor 1 + e moves all their steps along the lines of sight, and
 their ground, at the height -h below the camera, up by e h, parallel to itself. So everybody has a
-height of ground of their own, and all share one slope.
+height of ground of their own, and all share one slope. Still these heights are of one ground but
+for such errors and a kerb: of people far apart they tell the slope best of all.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ motion capture, five seconds each; they scatter about it by 3.4 degrees, and by 
 _LEAN = np.radians(6.5)
 """Standard deviation of one person's mean direction of balance in a clip, as far as we see it: root
 mean square over 523 people in rendered videos. Of true motion it is 2.5 degrees."""
+_SHARED = 0.5
+"""Share of its variance that people of a clip have in common: they are seen from one height, and
+those who walk together from one side."""
 _BENT = 35.0
 """Degrees from the usual direction beyond which a frame says nothing of up (somebody sits)."""
 _SCATTER = 0.03
@@ -35,6 +39,10 @@ _SCATTER = 0.03
 _DEPTH_ERROR = 0.06
 """Of the camera's height: what slow errors of depth do to heights, however many steps there are.
 With it and `_LEAN`, the errors of those 523 people are 1.1 times what is stated."""
+_SIZE_ERROR = 0.1
+"""Standard deviation of somebody's depth, as a share of it, beside that of others."""
+_KERB = 0.15
+"""Metres by which one stands higher than another."""
 _ON_GROUND = 0.10
 """Metres from the plane; points further away are not on it."""
 _WIDER = (5.0, 3.5, 2.5, 1.7, 1.3, 1.0, 1.0, 1.0, 1.0)
@@ -48,6 +56,7 @@ _STEP = 0.5
 _STEEPEST = 25.0
 """Degrees between what steps and balance say, beyond which feet rest on something else."""
 _LEAST_STEPS = 3.0
+_ROUNDS = 4
 _TELLING = 0.85
 """Of balance's own uncertainty; steps that do not lessen it to that tell nothing of the slope."""
 
@@ -105,7 +114,7 @@ def _usual_up(walkers: Sequence[Walker]) -> tuple[Float[ndarray, "3"], float] | 
     length = np.linalg.norm(mean)
     if length < _UPRIGHT:
         return "people are upright in different directions"
-    return mean / length, float(_LEAN * np.sqrt((shares**2).sum()))
+    return mean / length, float(_LEAN * np.sqrt(_SHARED + (1 - _SHARED) * (shares**2).sum()))
 
 
 def _balance(person: Walker) -> Float[ndarray, "N 3"]:
@@ -141,11 +150,14 @@ def _by_balance_alone(
 
 
 def _by_steps(walkers: Sequence[Walker], prior: Float[ndarray, "3"], lean: float) -> Footing | None:
-    """One slope through everybody's steps, near the prior; None if hardly anybody makes any."""
+    """One slope through everybody's steps, near the prior.
+
+    None if there is but one person who hardly makes any.
+    """
     across = np.linalg.svd(prior[None])[2][1:]
     grounds = [_own_ground(person, prior, across) for person in walkers]
     steps = [_count_steps(each, person) for each, person in zip(grounds, walkers, strict=True)]
-    if sum(steps) < _LEAST_STEPS:
+    if sum(steps) < _LEAST_STEPS and len(walkers) < 2:
         return None
     matrix, vector = np.eye(2) / lean**2, np.zeros(2)
     for person, contacts, count in zip(walkers, grounds, steps, strict=True):
@@ -155,13 +167,18 @@ def _by_steps(walkers: Sequence[Walker], prior: Float[ndarray, "3"], lean: float
         variance = (_SCATTER**2 + spread.scatter**2) / count + (_DEPTH_ERROR * spread.height) ** 2
         matrix += spread.flat / variance
         vector += spread.tall / variance
-    covariance = np.linalg.inv(matrix)
-    up = _tilted(prior, covariance @ vector, across)
-    own = [
-        float(np.median(person.lowered(up)[contacts] @ up)) if contacts.any() else np.nan
-        for person, contacts in zip(walkers, grounds, strict=True)
-    ]
+    resting = [_resting(*each, prior) for each in zip(walkers, grounds, strict=True)]
+    middles = np.array([points.mean(0) for points in resting if len(points)]).reshape(-1, 3)
+    up = prior
+    # How wrong heights may be depends on how high they are.
+    for _ in range(_ROUNDS):
+        flat, tall = _by_places(middles, up, prior, across)
+        covariance = np.linalg.inv(matrix + flat)
+        up = _tilted(prior, covariance @ (vector + tall), across)
+    own = [float(np.median(points @ up)) if len(points) else np.nan for points in resting]
     known = ~np.isnan(own)
+    if not known.any():
+        return None
     height = float(np.average(np.array(own)[known], weights=np.array(steps)[known] + 1e-6))
     uncertainty = float(np.sqrt(np.trace(covariance) / 2))
     return Footing(
@@ -173,6 +190,36 @@ def _by_steps(walkers: Sequence[Walker], prior: Float[ndarray, "3"], lean: float
         from_steps=uncertainty < _TELLING * lean,
         contacts=tuple(grounds),
     )
+
+
+def _by_places(
+    middles: Float[ndarray, "P 3"],
+    up: Float[ndarray, "3"],
+    prior: Float[ndarray, "3"],
+    across: Float[ndarray, "2 3"],
+) -> tuple[Float[ndarray, "2 2"], Float[ndarray, "2"]]:
+    """Normal equations of the slope from one to another of the places where people stand.
+
+    By `up` they are about as high as they are.
+    """
+    if len(middles) < 2:
+        return np.zeros((2, 2)), np.zeros(2)
+    weights = 1 / ((_SIZE_ERROR * (middles @ up)) ** 2 + _KERB**2)
+    away = middles - np.average(middles, 0, weights)
+    places = away @ across.T
+    weighted = places * weights[:, None]
+    return weighted.T @ places, weighted.T @ (away @ prior)
+
+
+def _resting(
+    person: Walker, contacts: Bool[ndarray, "T 2 3"], up: Float[ndarray, "3"]
+) -> Float[ndarray, "N 3"]:
+    """Where points of the soles stand; of who makes no step the lowest in each frame."""
+    points = person.lowered(up)
+    if contacts.any():
+        return points[contacts]
+    flat = points[person.motion.observed].reshape(-1, 6, 3)
+    return np.take_along_axis(flat, (flat @ up).argmin(1)[:, None, None], 1)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
