@@ -150,7 +150,7 @@ class TestUp:
         assert uncertainty(world) > 3.0
 
     def test_people_far_apart_share_a_ground_though_all_of_them_lean(self) -> None:
-        """A few percent nearer or farther than they seem, and standing still."""
+        """And none of them makes a step."""
         lean = about(0, np.array(np.radians(12.0)))
         still = standing(30)
         leaning = replace(still, global_orient=lean @ still.global_orient)
@@ -158,14 +158,9 @@ class TestUp:
             filmed(moved(leaning, np.array([x, 0.0, -z])), pitch=10.0, person_id=n)
             for n, (x, z) in enumerate([(0.0, 0.0), (1.0, 4.0), (-2.0, 8.0), (2.0, 14.0)])
         ]
-        sizes = (0.95, 1.05, 1.0, 0.97)
-        people = [
-            replace(each, smpl=replace(each.smpl, transl=size * each.smpl.transl))
-            for each, size in zip(people, sizes, strict=True)
-        ]
         alone = placed(people[0])[0]
         together = placed(*people)[0]
-        assert tilt(alone, 10.0, 0.0) > 8.0 and tilt(together, 10.0, 0.0) < 4.0
+        assert tilt(together, 10.0, 0.0) < 0.2 * tilt(alone, 10.0, 0.0)
         assert uncertainty(together) < 0.7 * uncertainty(alone)
 
     def test_nobody_on_their_feet_gives_no_world(self) -> None:
