@@ -85,7 +85,7 @@ def _body_file(path: Path) -> Path:
         for folder in (path, path / "smpl")
         if folder.is_dir()
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in _SUFFIXES
+        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
     ]
     neutral = [file for file in bodies if "neutral" in file.stem.lower()]
     if len(neutral) == 1:
