@@ -143,10 +143,13 @@ class TestLayouts:
     def test_frames_of_gvhmr_are_filled_where_it_numbers_them(self, tmp_path) -> None:
         path = written("gvhmr", tmp_path)
         numbers = np.r_[2:8, 9:13]
-        torch.save({**everything(path), "frame_ids": torch.from_numpy(numbers)}, path)
+        more = {"features": torch.zeros(10, 3), "pair": torch.zeros(2, 3, 3)}
+        torch.save({**everything(path), **more, "frame_ids": torch.from_numpy(numbers)}, path)
         assert status(path, "-o", tmp_path / "out") == 0
         (found,) = read_predictions(tmp_path / "out" / path.name)
         assert found.frames.tolist() == list(range(2, 13))
+        kept = everything(tmp_path / "out" / path.name)
+        assert kept["features"].shape == (11, 3) and kept["pair"].shape == (2, 3, 3)
 
     def test_fingers_and_notes_of_amass_stay(self, tmp_path) -> None:
         path = written("amass", tmp_path)
@@ -239,11 +242,16 @@ class TestLayouts:
             written("wham", exported)
             (exported / "export.json").write_text("{}")
         written("npz", tmp_path / "all" / "theirs")
+        (tmp_path / "all" / "theirs" / "result.json").write_text('{"fps": 30}')
+        written("npz", tmp_path / "all" / "walk" / "other")
+        track(tmp_path / "all" / "run" / ".partial_x", 1)
         assert status(tmp_path / "all", "-o", tmp_path / "out") == 0
         report = json.loads((tmp_path / "out" / "refined.json").read_text())
         names = [each["file"] for each in report["people"]]
-        assert names == ["run/person_000.npz", "theirs/walk_poses.npz", "walk/person_000.npz"]
+        others = ["theirs/walk_poses.npz", "walk/other/walk_poses.npz"]
+        assert names == ["run/person_000.npz", *others, "walk/person_000.npz"]
         assert (tmp_path / "out" / "walk" / "result.json").is_file()
+        assert not (tmp_path / "out" / "theirs" / "result.json").exists()
 
     def test_another_refinement_leaves_nothing_of_the_former(self, tmp_path, capsys) -> None:
         out = tmp_path / "out"

@@ -98,6 +98,16 @@ def test_who_lies_is_turned_as_those_beside(tmp_path, caplog):
     assert "side_poses.npz: cannot tell which axis is up; read with z up, as 3 of the 5" in side
 
 
+def test_who_stands_is_not_outvoted(tmp_path, caplog):
+    """Nor do files of one kind vote for those of another."""
+    for name in ("1", "2", "3"):
+        write_turned(tmp_path / f"{name}.npz", STANDING_Z_UP)
+    poses = np.zeros((7, 72))
+    high = np.tile(np.array([3.0, 1.1, 0.2], np.float32), (7, 1))
+    write_take(tmp_path / "y_up.npz", poses=poses, trans=high)
+    assert ups(read_takes(tmp_path)) == [[0, 1, 0]] * 4 and not caplog.messages
+
+
 def test_the_axis_can_be_said_for_all(tmp_path, caplog):
     write_turned(tmp_path / "a" / "lies.npz", LYING_Z_UP)
     write_turned(tmp_path / "b" / "side.npz", ON_THE_SIDE)

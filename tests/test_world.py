@@ -163,6 +163,18 @@ class TestUp:
         assert tilt(together, 10.0, 0.0) < 0.2 * tilt(alone, 10.0, 0.0)
         assert uncertainty(together) < 0.7 * uncertainty(alone)
 
+    @pytest.mark.parametrize("higher", [0.0, 1.0, 3.0])
+    def test_people_on_another_level_do_not_tilt_the_world(self, higher: float) -> None:
+        """On a stage or a balcony behind the others, where a slope would join them all."""
+        places = [(-1.0, 0.0, 0.0), (1.0, 0.0, 0.0), (-1.0, higher, -5.0), (1.0, higher, -5.0)]
+        people = [
+            filmed(moved(walk, np.array(place)), person_id=2 * n + m)
+            for n, place in enumerate(places)
+            for m, walk in enumerate((walking(), turned(walking(), 180.0)))
+        ]
+        assert tilt(placed(*people)[0], 0.0, 0.0) < 2.0
+        assert tilt(placed(*people[2:6:3])[0], 0.0, 0.0) < 5.0, "two do not tell a slope"
+
     def test_nobody_on_their_feet_gives_no_world(self) -> None:
         tumbling = standing(60)
         turns = about(0, np.linspace(0, 4 * np.pi, 60)) @ tumbling.global_orient

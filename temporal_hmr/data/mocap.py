@@ -41,7 +41,6 @@ __all__ = [
     "split_subjects",
 ]
 
-_log = logging.getLogger(__name__)
 _BODY_JOINTS = 22
 _POSE_WIDTHS = {72: "SMPL", 156: "SMPL-H", 165: "SMPL-X"}
 _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")

@@ -12,7 +12,7 @@ from temporal_hmr.errors import InputError
 from temporal_hmr.images import IMAGE_SUFFIXES
 
 LIST_SUFFIX = ".txt"
-_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://")
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+://")
 
 _log = logging.getLogger(__name__)
 

@@ -44,19 +44,31 @@ def files_to_refine(result: Path) -> list[Path]:
     """
     if not result.is_dir() or (result / SUMMARY).exists():
         return result_files(result)
-    ours = {path.parent for path in result.rglob(SUMMARY)}
-    listed = [path for folder in sorted(ours) for path in result_files(folder)]
-    others = [path for path in files_below(result) if ours.isdisjoint(path.parents)]
+    ours = _ours_below(result)
+    listed = [path for files in ours.values() for path in files]
+    others = [path for path in files_below(result) if path.parent not in ours]
     return sorted([*listed, *others])
+
+
+def _ours_below(result: Path) -> dict[Path, list[Path]]:
+    """By folder of results of ours, the files of the people that its summary lists."""
+    found = {}
+    for summary in sorted(result.rglob(SUMMARY)):
+        hidden = any(part.startswith(".") for part in summary.relative_to(result).parts)
+        if not hidden:
+            try:
+                found[summary.parent] = result_files(summary.parent)
+            except InputError:  # somebody else's
+                continue
+    return found
 
 
 def copy_summaries(result: Path, files: Sequence[Path], partial: Path, folder: Path) -> None:
     """Those of ours that list the files, with the way to the video as it is from the new folder."""
-    base = result if result.is_dir() else result.parent
-    for source in sorted({file.parent for file in files}):
-        if not result.is_dir() or not (source / SUMMARY).is_file():
-            continue
-        where = source.relative_to(base)
+    if not result.is_dir():
+        return
+    for source in _ours_below(result).keys() & {file.parent for file in files}:
+        where = source.relative_to(result)
         shutil.copy(source / SUMMARY, partial / where / SUMMARY)
         video = tracked_video(source)
         if video is not None:

@@ -89,6 +89,7 @@ def rewrite_gvhmr(path: Path, new: list[NewMotion], to: Path) -> None:
     assert isinstance(contents, Mapping), "it was read before"
     (each,) = new
     places = {"smpl_params_incam": each.motion.smpl, "smpl_params_global": each.motion.world}
+    given = len(contents["smpl_params_incam"]["body_pose"])
     written: dict[str, object] = {}
     for key, values in _without_repeats(contents, path.name).items():
         smpl = places.get(key)
@@ -96,7 +97,7 @@ def rewrite_gvhmr(path: Path, new: list[NewMotion], to: Path) -> None:
             written[key] = torch.from_numpy(np.asarray(each.motion.frames, np.int64))
             continue
         if smpl is None or not isinstance(values, Mapping):
-            written[key] = _as_tensor(values, each.row)
+            written[key] = _as_tensor(values, each.row, given)
             continue
         poses = smpl.poses().float()
         numbers = {"global_orient": poses[:, :3], "body_pose": poses[:, 3:BODY_NUMBERS]}
@@ -221,8 +222,9 @@ def _unplaced(smpl: SmplParams) -> SmplParams:
     return SmplParams(smpl.global_orient, smpl.body_pose, smpl.betas, torch.zeros_like(smpl.transl))
 
 
-def _as_tensor(value: object, row: Int[ndarray, "T"]) -> object:
-    """Of what has a matrix for each frame those of some rows."""
+def _as_tensor(value: object, row: Int[ndarray, "T"], given: int) -> object:
+    """Some rows of what has one for each of so many frames that were given; a matrix is a whole."""
     if not isinstance(value, ndarray):
         return value
-    return torch.from_numpy(value[row] if value.ndim == 3 else value.copy())
+    by_frame = value.ndim > 0 and len(value) == given and value.shape != (3, 3)
+    return torch.from_numpy(value[row] if by_frame else value.copy())

@@ -155,7 +155,8 @@ def _earlier(path: Path) -> dict[str, Any]:
 
 
 def _what_must_stay(config: Config) -> dict[str, Any]:
-    values = config.model_dump(mode="json", exclude={"workers"})
+    left_aside = {"workers": True, "skip_broken": True, "mocap": {"skip_broken": True}}
+    values = config.model_dump(mode="json", exclude=left_aside)
     lessons = [name for name in values if name.endswith("training") and values[name] is not None]
     for name in lessons:
         for free in FREE_TO_CHANGE:

@@ -43,6 +43,11 @@ _SIZE_ERROR = 0.1
 """Standard deviation of somebody's depth, as a share of it, beside that of others."""
 _KERB = 0.15
 """Metres by which one stands higher than another."""
+_FEWEST_PLACES = 3
+"""Two people on two floors make a slope, too."""
+_OTHER_LEVELS = 12.0
+"""Squared standard deviations between the slope from place to place and what balance and steps say,
+beyond which people stand on different levels."""
 _ON_GROUND = 0.10
 """Metres from the plane; points further away are not on it."""
 _WIDER = (5.0, 3.5, 2.5, 1.7, 1.3, 1.0, 1.0, 1.0, 1.0)
@@ -173,6 +178,8 @@ def _by_steps(walkers: Sequence[Walker], prior: Float[ndarray, "3"], lean: float
     # How wrong heights may be depends on how high they are.
     for _ in range(_ROUNDS):
         flat, tall = _by_places(middles, up, prior, across)
+        if _surprise(flat, tall, matrix, vector) > _OTHER_LEVELS:
+            flat, tall = np.zeros((2, 2)), np.zeros(2)
         covariance = np.linalg.inv(matrix + flat)
         up = _tilted(prior, covariance @ (vector + tall), across)
     own = [float(np.median(points @ up)) if len(points) else np.nan for points in resting]
@@ -202,13 +209,32 @@ def _by_places(
 
     By `up` they are about as high as they are.
     """
-    if len(middles) < 2:
+    if len(middles) < _FEWEST_PLACES:
         return np.zeros((2, 2)), np.zeros(2)
     weights = 1 / ((_SIZE_ERROR * (middles @ up)) ** 2 + _KERB**2)
     away = middles - np.average(middles, 0, weights)
-    places = away @ across.T
-    weighted = places * weights[:, None]
-    return weighted.T @ places, weighted.T @ (away @ prior)
+    places, heights = away @ across.T, away @ prior
+    # Errors of depth displace people along their lines of sight, as if the ground ran along these:
+    # what is expected of that is taken out.
+    made_up = weights * (1 - weights / weights.sum()) * _SIZE_ERROR**2
+    flat = (places.T * weights) @ places - (across @ middles.T * made_up) @ (middles @ across.T)
+    tall = (places.T * weights) @ heights - (across @ middles.T * made_up) @ (middles @ prior)
+    values, axes = np.linalg.eigh(flat)
+    told = axes[:, values > 0]
+    return (axes * values.clip(0)) @ axes.T, told @ (told.T @ tall)
+
+
+def _surprise(
+    flat: Float[ndarray, "2 2"],
+    tall: Float[ndarray, "2"],
+    matrix: Float[ndarray, "2 2"],
+    vector: Float[ndarray, "2"],
+) -> float:
+    """How far two tellings of a slope, by their normal equations, contradict each other: squared,
+    in standard deviations.
+    """
+    apart = np.linalg.pinv(flat) @ tall - np.linalg.solve(matrix, vector)
+    return float(apart @ flat @ np.linalg.solve(flat + matrix, matrix @ apart))
 
 
 def _resting(
@@ -261,6 +287,8 @@ def _own_ground(
     up, height, contacts = prior, np.nan, np.zeros(person.slow.shape, bool)
     for wider in _WIDER:
         bearing = lasting(_bearing(person, up), person.motion.times)
+        if not bearing.any():
+            return bearing
         heights = person.lowered(up) @ up
         height = float(np.median(heights[bearing])) if np.isnan(height) else height
         contacts = bearing & (np.abs(heights - height) < _ON_GROUND * wider)
