@@ -11,7 +11,10 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from temporal_hmr.containers import iso_part
+from temporal_hmr.streams import track_number
 
+_LONG = (1).to_bytes(4, "big")
+"""In place of a length, which then follows in eight bytes."""
 _LARGEST_HEADER = 1 << 28
 """Bytes. That of a day of video has a tenth of it."""
 SHOWN_AS_STORED = np.diag([1 << 16, 1 << 16, 1 << 30])
@@ -19,7 +22,7 @@ SHOWN_AS_STORED = np.diag([1 << 16, 1 << 16, 1 << 30])
 
 @dataclass(frozen=True, eq=False)
 class Display:
-    """Of the first video in a file."""
+    """Of the video in a file."""
 
     matrix: Int[ndarray, "3 3"]
     """The point (x, y, 1) of the picture as stored is shown at its product with this, in fixed
@@ -31,14 +34,21 @@ class Display:
 def display_of(path: Path) -> Display | None:
     """None if the file is no mp4 or mov, or says nothing that can be understood."""
     header = _movie_header(path)
-    tracks = (content for name, content in _parts(header) if name == b"trak")
-    for track in tracks:
-        if _inside(track, b"mdia", b"hdlr")[8:12] == b"vide":
-            edits = _inside(track, b"edts", b"elst")
-            return Display(
-                _matrix(_inside(track, b"tkhd")), _shown_seconds(edits, _inside(header, b"mvhd"))
-            )
-    return None
+    videos = {
+        _number(_inside(content, b"tkhd")): content
+        for name, content in _parts(header)
+        if name == b"trak" and _inside(content, b"mdia", b"hdlr")[8:12] == b"vide"
+    }
+    if not videos:
+        return None
+    # Of several the one that pictures are taken from: a cover may come before it.
+    first, *others = videos
+    meant = track_number(path) if others else first
+    track = videos[meant if meant in videos else first]
+    edits = _inside(track, b"edts", b"elst")
+    return Display(
+        _matrix(_inside(track, b"tkhd")), _shown_seconds(edits, _inside(header, b"mvhd"))
+    )
 
 
 def shown_range(
@@ -88,10 +98,13 @@ def _movie_part(file: BinaryIO, size: int) -> bytes:
     position = 0
     while position + 8 <= size:
         name, length = iso_part(file, position)
-        if name == b"moov" and 8 <= length <= _LARGEST_HEADER:
-            file.seek(position + 8)
-            return file.read(length - 8)
-        if length < 8:
+        file.seek(position)
+        head = 16 if file.read(4) == _LONG else 8
+        length = length or size - position  # the last part may reach to the end of the file
+        if name == b"moov" and head <= length <= _LARGEST_HEADER:
+            file.seek(position + head)
+            return file.read(length - head)
+        if length < head:
             break
         position += length
     return b""
@@ -113,6 +126,11 @@ def _inside(content: bytes, *names: bytes) -> bytes:
     for name in names:
         content = next((inner for found, inner in _parts(content) if found == name), b"")
     return content
+
+
+def _number(track_header: bytes) -> int:
+    at = 20 if track_header[:1] == b"\x01" else 12
+    return int.from_bytes(track_header[at : at + 4], "big")
 
 
 def _matrix(track_header: bytes) -> Int[ndarray, "3 3"]:

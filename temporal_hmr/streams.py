@@ -19,6 +19,20 @@ def best_stream(container: Any) -> Any:
     return stream
 
 
+def track_number(path: Path) -> int | None:
+    """The number that an mp4 gives to the video that pictures are taken from; None without PyAV."""
+    try:
+        from av import open as open_container
+        from av.error import FFmpegError
+    except ImportError:
+        return None
+    try:
+        with open_container(str(path.resolve())) as container:
+            return best_stream(container).id
+    except (FFmpegError, IndexError, ValueError):
+        return None
+
+
 def stated_behind_first(path: Path) -> dict[int, float] | None:
     """What a file states of its video, by OpenCV's names, if that is not the first one in it.
 

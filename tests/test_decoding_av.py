@@ -34,7 +34,7 @@ def write_behind_cover(path: Path, frames: int = 20) -> Path:
     """A film of 96 x 64 pixels that are twice as wide as high, behind a cover of 400 x 300."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
-        cover = container.add_stream("mjpeg", rate=1)
+        cover = container.add_stream("mjpeg", rate=30)  # and nothing of the film is as short
         cover.width, cover.height, cover.pix_fmt = 400, 300, "yuvj420p"
         film = container.add_stream("libx264", rate=25)
         film.width, film.height, film.pix_fmt = 96, 64, "yuv420p"

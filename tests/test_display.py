@@ -101,6 +101,20 @@ def test_what_an_edit_cut_away_is_left_out(tmp_path, reader, monkeypatch):
         assert everything == pytest.approx(range(FRAMES), abs=1)
 
 
+@pytest.mark.parametrize(
+    "head", [struct.pack(">I4s", 0, b"moov"), None], ids=["to the end", "long"]
+)
+def test_a_header_may_state_its_length_otherwise(tmp_path, head):
+    path = encoded(tmp_path / "a.mp4")
+    content = trimmed(path.read_bytes(), 6, 800)
+    at = content.rindex(b"moov") - 4
+    length = len(content) - at
+    assert int.from_bytes(content[at : at + 4], "big") == length, "it comes last"
+    head = head or struct.pack(">I4sQ", 1, b"moov", length + 8)
+    path.write_bytes(content[:at] + head + content[at + 8 :])
+    assert len(open_clip(path)) == 20
+
+
 @pytest.mark.parametrize("milliseconds", [1600, 1561, 1560])
 def test_an_edit_that_cuts_nothing_away_loses_no_frame(tmp_path, milliseconds):
     """It puts frames that are stored in another order at the beginning, with little care."""

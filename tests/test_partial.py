@@ -1,11 +1,14 @@
 """Folders in which files wait: whose they are, and who clears them away."""
 
+import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from temporal_hmr.output import partial
 from temporal_hmr.output.partial import clear_abandoned, partial_folder
 
 _AT_WORK = """
@@ -24,6 +27,37 @@ def at_work(folder: Path) -> tuple[subprocess.Popen[str], Path]:
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, folder / process.stdout.readline().strip()
+
+
+def test_without_locks_only_old_ones_go(tmp_path, monkeypatch) -> None:
+    def refuse(*_):
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", refuse)
+    with partial_folder(tmp_path) as theirs:
+        with partial_folder(tmp_path):
+            assert theirs.is_dir()
+        os.utime(theirs, (0, 0))
+        clear_abandoned(tmp_path)
+        assert not theirs.exists()
+
+
+def test_who_is_taken_for_a_killed_run_begins_anew(tmp_path, monkeypatch) -> None:
+    """Between making a folder and holding it there is a moment."""
+    real, taken = partial.held, []
+
+    @contextmanager
+    def late(folder):
+        if not taken:
+            taken.append(folder)
+            folder.rmdir()
+        with real(folder) as surely:
+            yield surely
+
+    monkeypatch.setattr(partial, "held", late)
+    with partial_folder(tmp_path) as folder:
+        assert folder.is_dir() and folder != taken[0]
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_goes_at_the_end(tmp_path) -> None:
