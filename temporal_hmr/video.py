@@ -255,6 +255,12 @@ class _VideoFile(Clip):
     _told_shape: bool = field(default=False, init=False)
 
     def with_range(self, start: float | None = None, end: float | None = None) -> Clip:
+        shown_until = self.shown[1]
+        if start is not None and end is None and shown_until is not None and start >= shown_until:
+            raise InputError(
+                f"players show {self.path.name} up to {shown_until:g} s, the rest was cut away: "
+                "give an end, too, to reach it"
+            )
         bounds = zip((start, end), self.shown, strict=True)
         return super().with_range(*(own if given is None else given for given, own in bounds))
 

@@ -8,6 +8,7 @@ import pytest
 from test_decoding_av import FRAMES, encoded
 from test_video import displayed, shown_index, turned, write
 
+from temporal_hmr.errors import InputError
 from temporal_hmr.video import open_clip
 
 
@@ -99,6 +100,8 @@ def test_what_an_edit_cut_away_is_left_out(tmp_path, reader, monkeypatch):
     if reader == "decord":
         everything = [shown_index(frame.image) for frame in clip.with_range(-1, 9)]
         assert everything == pytest.approx(range(FRAMES), abs=1)
+        with pytest.raises(InputError, match=r"show a\.mp4 up to 0\.8 s, .*: give an end, too"):
+            open_clip(path, 0.9)
 
 
 @pytest.mark.parametrize(
