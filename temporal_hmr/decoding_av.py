@@ -25,7 +25,7 @@ from temporal_hmr.decoding import (
 from temporal_hmr.display import SHOWN_AS_STORED, mirrored
 from temporal_hmr.native_output import silenced
 from temporal_hmr.numbering import numbered, stated_in_order, step_of
-from temporal_hmr.streams import best_stream
+from temporal_hmr.streams import best_stream, told_by_av
 
 _CODECS = {"av01": "AV1", "AV01": "AV1"}
 """By the four letters that OpenCV gives."""
@@ -56,28 +56,22 @@ def indexed_facts(path: Path) -> IndexedFacts | None:
 
 
 def _av_index(path: Path) -> IndexedFacts | None:
-    try:
-        from av import open as open_container
-        from av.error import FFmpegError
-    except ImportError:
-        return None
-    try:
-        with open_container(str(path.resolve())) as container:
-            stream = best_stream(container)
-            late = _late(stream)
-            packets = (each for each in container.demux(stream) if each.size)  # the last has none
-            shown = (packet.pts for packet in packets if not packet.is_discard)
-            times = [
-                np.nan if pts is None else float(pts * stream.time_base) - late for pts in shown
-            ]
-            fps = float(stream.average_rate or 1)
-    except (FFmpegError, IndexError, ValueError):
-        return None
+    times, fps = told_by_av(path, _stated_times) or ([], 1.0)
     if not times:
         return None
     stated = stated_in_order(np.array(times))
     known = np.where(np.isfinite(stated), stated, np.nan)
     return IndexedFacts(*usable(known, fps), stated)
+
+
+def _stated_times(container: Any) -> tuple[list[float], float]:
+    """Seconds of each frame, NaN if unknown, and the average frame rate."""
+    stream = best_stream(container)
+    late = _late(stream)
+    packets = (each for each in container.demux(stream) if each.size)  # the last has none
+    shown = (packet.pts for packet in packets if not packet.is_discard)
+    times = [np.nan if pts is None else float(pts * stream.time_base) - late for pts in shown]
+    return times, float(stream.average_rate or 1)
 
 
 def av_facts(path: Path) -> tuple[Float[ndarray, "N"], float] | None:

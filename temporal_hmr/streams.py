@@ -1,9 +1,12 @@
 """Files of several videos, such as a film with its cover: which one is meant, by PyAV."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
+
+Told = TypeVar("Told")
 
 
 def best_stream(container: Any) -> Any:
@@ -19,8 +22,8 @@ def best_stream(container: Any) -> Any:
     return stream
 
 
-def track_number(path: Path) -> int | None:
-    """The number that an mp4 gives to the video that pictures are taken from; None without PyAV."""
+def told_by_av(path: Path, ask: Callable[[Any], Told]) -> Told | None:
+    """What PyAV's container of a file answers; None without PyAV, or if it cannot be read."""
     try:
         from av import open as open_container
         from av.error import FFmpegError
@@ -28,9 +31,14 @@ def track_number(path: Path) -> int | None:
         return None
     try:
         with open_container(str(path.resolve())) as container:
-            return best_stream(container).id
+            return ask(container)
     except (FFmpegError, IndexError, ValueError):
         return None
+
+
+def track_number(path: Path) -> int | None:
+    """The number that an mp4 gives to the video that pictures are taken from; None without PyAV."""
+    return told_by_av(path, lambda container: best_stream(container).id)
 
 
 def stated_behind_first(path: Path) -> dict[int, float] | None:
@@ -38,25 +46,20 @@ def stated_behind_first(path: Path) -> dict[int, float] | None:
 
     None if it is, which is the one that OpenCV looks at, and without PyAV.
     """
-    try:
-        from av import open as open_container
-        from av.error import FFmpegError
-    except ImportError:
+    return told_by_av(path, _stated_behind_first)
+
+
+def _stated_behind_first(container: Any) -> dict[int, float] | None:
+    stream = best_stream(container)
+    if stream.index == container.streams.video[0].index:
         return None
-    try:
-        with open_container(str(path.resolve())) as container:
-            stream = best_stream(container)
-            if stream.index == container.streams.video[0].index:
-                return None
-            rate, aspect = stream.average_rate or 0, stream.sample_aspect_ratio or 0
-            lasting = 0.0 if container.duration is None else container.duration / 1e6
-            return {
-                cv2.CAP_PROP_FPS: float(rate),
-                cv2.CAP_PROP_FRAME_COUNT: stream.frames or round(lasting * rate),
-                cv2.CAP_PROP_SAR_NUM: aspect.numerator,
-                cv2.CAP_PROP_SAR_DEN: aspect.denominator,
-                # What begins with a cover was made by a program, not held by a hand.
-                cv2.CAP_PROP_ORIENTATION_META: 0,
-            }
-    except (FFmpegError, IndexError, ValueError):
-        return None
+    rate, aspect = stream.average_rate or 0, stream.sample_aspect_ratio or 0
+    lasting = 0.0 if container.duration is None else container.duration / 1e6
+    return {
+        cv2.CAP_PROP_FPS: float(rate),
+        cv2.CAP_PROP_FRAME_COUNT: stream.frames or round(lasting * rate),
+        cv2.CAP_PROP_SAR_NUM: aspect.numerator,
+        cv2.CAP_PROP_SAR_DEN: aspect.denominator,
+        # What begins with a cover was made by a program, not held by a hand.
+        cv2.CAP_PROP_ORIENTATION_META: 0,
+    }

@@ -18,6 +18,7 @@ from temporal_hmr.motion import BodyMotion, InWorld, PredictedMotion
 from temporal_hmr.output.exported import exported
 from temporal_hmr.output.npz import Provenance, load_motion, save_motion
 from temporal_hmr.skeleton import COCO23, SMPL24
+from temporal_hmr.world import gravity
 from temporal_hmr.world.feet import rest_heights, sole_points
 from temporal_hmr.world.leg_reach import move_ankles
 from temporal_hmr.world.placing import find_world
@@ -162,6 +163,28 @@ class TestUp:
         together = placed(*people)[0]
         assert tilt(together, 10.0, 0.0) < 0.2 * tilt(alone, 10.0, 0.0)
         assert uncertainty(together) < 0.7 * uncertainty(alone)
+
+    @pytest.mark.parametrize(
+        ("depths", "height", "most"), [((5.0, 15.0), 1.5, 1.2), ((9.0, 11.0), 4.0, 2.0)]
+    )
+    def test_places_are_as_wrong_as_is_stated(self, depths, height, most) -> None:
+        """Known defect: errors of depth lie along lines of sight, as if the ground ran there."""
+        draw, up, across = np.random.default_rng(0), np.array([0.0, -1.0, 0.0]), np.eye(3)[::2]
+        lean, errors, stated = np.radians(4.8), [], []
+        for _ in range(300):
+            forward, aside = draw.uniform(*depths, 20), draw.uniform(-4, 4, 20)
+            places = np.stack([aside, np.full(20, height), forward], 1)
+            places[:, 1] += draw.normal(0, 0.05, 20)
+            places *= 1 + draw.normal(0, 0.1, (20, 1))
+            tilt = draw.normal(0, lean, 2)
+            prior = (up + tilt @ across) / np.linalg.norm(up + tilt @ across)
+            basis = np.linalg.svd(prior[None])[2][1:]
+            flat, tall = gravity._by_places(places, prior, prior, basis)
+            spread = np.linalg.inv(flat + np.eye(2) / lean**2)
+            found = gravity._tilted(prior, spread @ tall, basis)
+            errors.append(found[2])
+            stated.append(np.trace(spread) / 2)
+        assert np.mean(np.square(errors)) < most**2 * np.mean(stated)
 
     @pytest.mark.parametrize("higher", [0.0, 1.0, 3.0])
     def test_people_on_another_level_do_not_tilt_the_world(self, higher: float) -> None:

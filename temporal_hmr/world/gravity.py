@@ -207,7 +207,7 @@ def _by_places(
 ) -> tuple[Float[ndarray, "2 2"], Float[ndarray, "2"]]:
     """Normal equations of the slope from one to another of the places where people stand.
 
-    By `up` they are about as high as they are.
+    `up` is about the right one: how high places are along it tells how wrong they may be.
     """
     if len(middles) < _FEWEST_PLACES:
         return np.zeros((2, 2)), np.zeros(2)
@@ -230,8 +230,9 @@ def _surprise(
     matrix: Float[ndarray, "2 2"],
     vector: Float[ndarray, "2"],
 ) -> float:
-    """How far two tellings of a slope, by their normal equations, contradict each other: squared,
-    in standard deviations.
+    """How far two tellings of a slope, by their normal equations, contradict each other.
+
+    In standard deviations, squared.
     """
     apart = np.linalg.pinv(flat) @ tall - np.linalg.solve(matrix, vector)
     return float(apart @ flat @ np.linalg.solve(flat + matrix, matrix @ apart))
